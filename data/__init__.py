@@ -1,0 +1,1 @@
+"""Small real inputs, each with its source and licence. See README.md here."""

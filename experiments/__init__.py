@@ -1,0 +1,1 @@
+"""One question per script: `meanfield list` shows them, `meanfield run NAME` runs one."""

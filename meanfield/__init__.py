@@ -1,0 +1,46 @@
+"""Neural networks at infinite width, and how far a finite network is from its limit.
+
+The names below are imported on first use, so that `import meanfield` costs nothing.
+"""
+
+import importlib
+
+_NAMES = {
+    "Problem": "model.problem",
+    "Stream": "model.stream",
+    "Activation": "model.activation",
+    "GradientDescent": "model.gradient_descent",
+    "GradientFlow": "model.gradient_flow",
+    "Langevin": "model.langevin",
+    "Optax": "model.optax_training",
+    "Measure": "model.measure",
+    "IID": "model.sampler",
+    "Sobol": "model.sampler",
+    "Quadrature": "model.sampler",
+    "TwoLayer": "systems.two_layer",
+    "simulate": "studies.simulate",
+    "stability": "studies.stability",
+}
+_MODULES = {
+    "activations": "model.activation",
+    "losses": "model.loss",
+    "initial": "model.initial",
+    "observe": "observe",
+    "datasets": "datasets",
+    "plot": "plot",
+}
+
+
+def __getattr__(name):
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"meanfield.{_NAMES[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"meanfield.{_MODULES[name]}")
+    else:
+        raise AttributeError(f"module 'meanfield' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *_NAMES, *_MODULES])

@@ -1,0 +1,193 @@
+"""Activation functions φ, with φ', their degree of homogeneity and their kinks."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from meanfield.base.checks import function as check_function
+from meanfield.base.checks import number
+from meanfield.base.fingerprint import function_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """A coordinatewise nonlinearity φ: R → R.
+
+    Any function of one JAX array that acts entry by entry will do: `Activation(lambda z: z / (1 + abs(z)))`.
+    Two activations are equal if their names, functions and the rest are; equal ones share compiled programs.
+
+    Args:
+        function: φ.
+        name: shown in reports and stored with results; by default the function's own name.
+        pair: z → (φ(z), φ'(z)), where that is cheaper than differentiating φ.
+        homogeneity: p with φ(cz) = c^p φ(z) for c > 0, or None.
+        kinks: points where φ' jumps, as pairs (z, jump); φ'' has a point mass there that automatic
+            differentiation does not see.
+    """
+
+    function: Callable
+    name: str | None = None
+    pair: Callable | None = None
+    homogeneity: float | None = None
+    kinks: tuple = ()
+
+    def __post_init__(self):
+        check_function("function", self.function, "a function of one JAX array")
+        if self.name is None:
+            object.__setattr__(self, "name", getattr(self.function, "__name__", "activation"))
+
+    def __call__(self, z):
+        return self.function(z)
+
+    def value_and_derivative(self, z):
+        """(φ(z), φ'(z)), entry by entry."""
+        if self.pair is not None:
+            return self.pair(z)
+        return jax.jvp(self.function, (z,), (jnp.ones_like(z),))
+
+    def derivative(self, z):
+        """φ'(z), entry by entry; at a kink the value of the branch the function takes there."""
+        return self.value_and_derivative(z)[1]
+
+    def describe(self):
+        """What identifies φ in a store: the text of its program, with its name."""
+        return {"activation": self.name, "function": function_text(self.function, 0.5)}
+
+    def __repr__(self):
+        return f"activations.{self.name}" if self.name.isidentifier() else f"Activation({self.name!r})"
+
+
+def _tanh(z):
+    t = jnp.tanh(z)
+    return t, 1 - t * t
+
+
+def _relu(z):
+    return jnp.maximum(z, 0)
+
+
+def _relu_pair(z):
+    on = z > 0
+    return jnp.where(on, z, 0), on.astype(z.dtype)
+
+
+def _sigmoid_pair(z):
+    s = jax.nn.sigmoid(z)
+    return s, s * (1 - s)
+
+
+def _erf(z):
+    return jax.lax.erf(jnp.asarray(z))
+
+
+def _erf_pair(z):
+    return jax.lax.erf(z), (2 / math.sqrt(math.pi)) * jnp.exp(-z * z)
+
+
+def _normal_cdf(z):
+    return 0.5 * jax.lax.erfc(-z / math.sqrt(2))
+
+
+def _gelu(z):
+    z = jnp.asarray(z)
+    return z * _normal_cdf(z)
+
+
+def _gelu_pair(z):
+    cdf = _normal_cdf(z)
+    return z * cdf, cdf + z * jnp.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+def _softplus(z):
+    return jnp.logaddexp(z, 0)
+
+
+def _softplus_pair(z):
+    return jnp.logaddexp(z, 0), jax.nn.sigmoid(z)
+
+
+def _sin_pair(z):
+    return jnp.sin(z), jnp.cos(z)
+
+
+def _cos_pair(z):
+    return jnp.cos(z), -jnp.sin(z)
+
+
+def _absolute_pair(z):
+    return jnp.abs(z), jnp.where(z > 0, 1, -1).astype(z.dtype)
+
+
+def _identity(z):
+    return jnp.asarray(z)
+
+
+def _identity_pair(z):
+    return z, jnp.ones_like(z)
+
+
+def _quadratic(z):
+    return z * z
+
+
+def _quadratic_pair(z):
+    return z * z, 2 * z
+
+
+def _silu(z):
+    z = jnp.asarray(z)
+    return z * jax.nn.sigmoid(z)
+
+
+def _silu_pair(z):
+    s = jax.nn.sigmoid(z)
+    return z * s, s * (1 + z * (1 - s))
+
+
+def _gaussian(z):
+    return jnp.exp(-z * z / 2)
+
+
+def _gaussian_pair(z):
+    bump = jnp.exp(-z * z / 2)
+    return bump, -z * bump
+
+
+relu = Activation(_relu, "relu", _relu_pair, homogeneity=1.0, kinks=((0.0, 1.0),))
+tanh = Activation(jnp.tanh, "tanh", _tanh)
+erf = Activation(_erf, "erf", _erf_pair)
+gelu = Activation(_gelu, "gelu", _gelu_pair)
+sigmoid = Activation(jax.nn.sigmoid, "sigmoid", _sigmoid_pair)
+softplus = Activation(_softplus, "softplus", _softplus_pair)
+silu = Activation(_silu, "silu", _silu_pair)
+sin = Activation(jnp.sin, "sin", _sin_pair)
+cos = Activation(jnp.cos, "cos", _cos_pair)
+absolute = Activation(jnp.abs, "absolute", _absolute_pair, homogeneity=1.0, kinks=((0.0, 2.0),))
+identity = Activation(_identity, "identity", _identity_pair, homogeneity=1.0)
+quadratic = Activation(_quadratic, "quadratic", _quadratic_pair, homogeneity=2.0)
+gaussian = Activation(_gaussian, "gaussian", _gaussian_pair)
+
+
+@dataclasses.dataclass(frozen=True)
+class _LeakyRelu:
+    """z → max(z, 0) + slope · min(z, 0); equal slopes are equal functions."""
+
+    slope: float
+
+    def __call__(self, z):
+        return jnp.where(z > 0, z, self.slope * z)
+
+    def pair(self, z):
+        on = z > 0
+        return jnp.where(on, z, self.slope * z), jnp.where(on, 1, self.slope).astype(z.dtype)
+
+
+def leaky_relu(slope=0.01):
+    """φ(z) = z for z > 0, slope · z below: slope 0 is relu, −1 the absolute value, 1 the identity."""
+    slope = number("slope", slope)
+    function = _LeakyRelu(slope)
+    kinks = ((0.0, 1.0 - slope),)
+    return Activation(function, f"leaky_relu({slope:g})", function.pair, homogeneity=1.0, kinks=kinks)

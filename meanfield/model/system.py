@@ -1,0 +1,67 @@
+"""Models and systems: what every network and every limit can be asked.
+
+A Model holds architecture and parametrization and no arrays. `model.finite(width, ...)` and
+`model.limit(...)` each give a System, and `model.laws()` states the exponents that theory predicts for the
+distance between the two.
+"""
+
+import dataclasses
+
+from meanfield.base.checks import fail
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """A predicted rate: error of `quantity` ∝ size^exponent for one kind of error.
+
+    Args:
+        kind: "fluctuation", the distance of one network from the limit, or "bias", that of their mean.
+        size: the dimension that grows: "width", "depth".
+        exponent: power of the size.
+        source: where it is shown.
+    """
+
+    kind: str
+    size: str
+    exponent: float
+    source: str
+
+
+class Model:
+    """The interface of models: `finite`, `limit`, `laws`. Subclasses are frozen dataclasses."""
+
+    def finite(self, width, **options):
+        raise NotImplementedError
+
+    def limit(self, particles=None, **options):
+        raise NotImplementedError
+
+    def laws(self):
+        raise NotImplementedError
+
+
+class System:
+    """The interface of stepped systems.
+
+    A system is a pytree of settings. Its state is a tuple whose first entry is the parameters.
+
+    - `is_limit`: whether it stands for the limit: no seeds, an error of its own.
+    - `check(problem, training)`: raise one sentence if they do not fit.
+    - `plan(problem, training, seeds, memory)`: (system, seeds at a time) such that neither memory nor cache
+      overflow; the system may come back with a chunk size.
+    - `init(problem, training, key)`: the state at step 0.
+    - `step(problem, training, state, key)`: the next one; `state.finite` says whether the predictions that
+      the step saw were finite.
+    - `observe(problem, state)`: {name: array} for the names in `variables`.
+    - `measure(state)`: the neurons as a `Measure`.
+    - `summarise(arrays)`: recorded arrays, on the host, to the variables of the dataset.
+    """
+
+    is_limit = False
+    variables = {}
+
+
+def check_problem(problem, kinds):
+    if not isinstance(problem, kinds):
+        fail("problem", "a Problem or a Stream", problem, TypeError)
+    return problem

@@ -1,0 +1,181 @@
+"""The time loop: a system stepped through training, looked at now and then.
+
+Steps run compiled, in blocks of recorded steps; between blocks the host reports progress, evaluates heavy
+observables and stops when every network has diverged. Nothing is compiled per step, and equal settings
+share one compiled program (`traces` counts them).
+"""
+
+import collections
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+traces = collections.Counter()
+BLOCK = 48  # recorded steps between two looks of the host
+
+
+class Trajectory(NamedTuple):
+    """Recorded arrays (axes: recorded step, then seed or replicate where there is one), the recorded steps,
+    observables {name: (steps, arrays)}, the first bad step of every network, and the last state."""
+
+    arrays: dict
+    steps: np.ndarray
+    observed: dict
+    first_bad_step: np.ndarray
+    state: object
+
+
+def default_record(steps):
+    """All steps up to 1000; beyond that 200 evenly in the logarithm of time, with 0 and the last."""
+    if steps <= 1000:
+        return np.arange(steps + 1)
+    grid = np.unique(np.round(np.geomspace(1, steps, 199)).astype(int))
+    return np.concatenate([[0], grid])
+
+
+def _over_seeds(system, function):
+    """A function of one network as one of many; a limit handles its replicates itself."""
+    return function if system.is_limit else jax.vmap(function)
+
+
+@jax.jit
+def _init(system, problem, training, keys):
+    traces["init"] += 1
+    problem = problem.astype(system.dtype)
+    return jax.vmap(lambda key: system.init(problem, training, key))(keys)
+
+
+@jax.jit
+def _observe(system, problem, state):
+    traces["observe"] += 1
+    problem = problem.astype(system.dtype)
+    return _over_seeds(system, lambda s: system.observe(problem, s))(state)
+
+
+@functools.partial(jax.jit, donate_argnums=(3, 4))
+def _advance(system, problem, training, state, bad, keys, counts):
+    """For every entry of `counts`: look, then take that many steps. The first step of each stands in the
+    same computation as the look, so that both share one forward pass."""
+    traces["advance"] += 1
+    problem = problem.astype(system.dtype)
+
+    def step(state, key):
+        count = training.count(state.memory)
+        return system.step(problem, training, state, jax.random.fold_in(key, count))
+
+    def step_all(carry):
+        state, bad, now = carry
+        if system.is_limit:
+            # All replicates count alike.
+            first = jax.tree.map(lambda leaf: leaf[0], state.memory)
+            state = system.step(problem, training, state, jax.random.fold_in(keys, training.count(first)))
+        else:
+            state = jax.vmap(step)(state, keys)
+        bad = jnp.where((bad < 0) & ~state.finite, now, bad)
+        return state, bad, now + 1
+
+    def look_and_step(carry, count):
+        seen = _over_seeds(system, lambda s: system.observe(problem, s))(carry[0])
+        carry = step_all(carry)
+        carry = jax.lax.fori_loop(1, count, lambda _, c: step_all(c), carry)
+        return carry, seen
+
+    first = jax.tree.map(lambda leaf: leaf.reshape(-1)[0], training.count(state.memory))
+    (state, bad, _), seen = jax.lax.scan(look_and_step, (state, bad, first), counts)
+    return state, bad, seen
+
+
+@functools.partial(jax.jit, static_argnames="observable")
+def _look(observable, system, problem, state, initial):
+    traces["look"] += 1
+    problem = problem.astype(system.dtype)
+
+    def look(state, initial):
+        return system.look(lambda m, m0: observable.compute(system, problem, m, m0), state, initial)
+
+    return _over_seeds(system, look)(state, initial)
+
+
+def _blocks(steps, stops):
+    """Cut the recorded steps into blocks that end at `stops`, of one length as far as possible."""
+    edges = [0]
+    positions = sorted({int(np.searchsorted(steps, s)) for s in stops} | {len(steps) - 1})
+    for position in positions:
+        length = position - edges[-1]
+        if length <= 0:
+            continue
+        size = next((b for b in range(BLOCK, BLOCK // 2, -1) if length % b == 0), BLOCK)
+        start = edges[-1]
+        edges += list(range(start + size, position, size)) + [position]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def follow(system, problem, training, keys, record, observables=(), report=None):
+    """Run one batch of networks (`keys`: one each) or one limit (`keys`: one key) and record.
+
+    Must be called inside the float64 context. `report` is called with the number of steps just taken.
+    """
+    keys_init, keys_step = _split(keys)
+    if system.is_limit:
+        state = system.init(problem, training, keys_init)
+        bad = jnp.full((system.count,), -1, jnp.int32)
+    else:
+        state = _init(system, problem, training, keys_init)
+        bad = jnp.full((keys.shape[0],), -1, jnp.int32)
+    observed = {o: (o.steps(training.steps), []) for o in observables}
+    wanted = sorted({int(s) for steps, _ in observed.values() for s in steps})
+    steps = np.union1d(record, np.asarray(wanted, int)).astype(int)
+    if steps[0] != 0:
+        steps = np.concatenate([[0], steps])
+    initial = jax.tree.map(jnp.copy, state) if observables else state
+
+    def look(step, state):
+        for observable, (at, values) in observed.items():
+            if step in at:
+                values.append(jax.tree.map(np.asarray, _look(observable, system, problem, state, initial)))
+
+    parts, done = [], 0
+    look(0, state)
+    for start, stop in _blocks(steps, wanted):
+        counts = jnp.asarray(np.diff(steps[start : stop + 1]), jnp.int32)
+        state, bad, seen = _advance(system, problem, training, state, bad, keys_step, counts)
+        parts.append(jax.tree.map(np.asarray, seen))
+        done = stop
+        if report is not None:
+            report(int(steps[stop] - steps[start]))
+        look(int(steps[stop]), state)
+        if (np.asarray(bad) >= 0).all():
+            break
+    parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], _observe(system, problem, state)))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    missing = len(steps) - 1 - done
+    if missing:
+        arrays = {n: np.concatenate([a, np.full((missing, *a.shape[1:]), np.nan, a.dtype)]) for n, a in arrays.items()}
+    bad = _mark_bad(arrays, steps, np.array(bad))
+    keep = np.isin(steps, record)
+    arrays = {name: values[keep] for name, values in arrays.items()}
+    return Trajectory(arrays, steps[keep], observed, bad, state)
+
+
+def _split(keys):
+    """Keys for initialisation and for the steps."""
+    if keys.ndim == 0:
+        return tuple(jax.random.split(keys))
+    pairs = jax.vmap(jax.random.split)(keys)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _mark_bad(arrays, steps, bad):
+    """First step with a value that is not finite, per network; from there on everything is NaN."""
+    for values in arrays.values():
+        wrong = ~np.isfinite(values.reshape(*values.shape[:2], -1)).all(2)  # (recorded step, network)
+        found = wrong.any(0)
+        recorded = np.where(found, steps[wrong.argmax(0)], -1)
+        bad = np.where((bad < 0) | (found & (recorded < bad)), recorded, bad)
+    late = (steps[:, None] >= bad[None, :]) & (bad >= 0)
+    for values in arrays.values():
+        values[late] = np.nan
+    return bad

@@ -1,0 +1,88 @@
+"""A two-layer network of finite width: n neurons, each of weight 1/n."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from meanfield.base.pytree import pytree, static
+from meanfield.base.schema import Variable
+from meanfield.model.initial import Initial
+from meanfield.model.system import System
+from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
+
+SOURCE = "THEORY 1; Mei, Montanari & Nguyen 2018; Chizat & Bach 2018"
+VARIABLES = {
+    "prediction": Variable(("sample", "output"), "network output f(x)", source=SOURCE),
+    "loss": Variable((), "training loss R", source="THEORY 0"),
+    "test_prediction": Variable(("test_sample", "output"), "network output f(x) on the test set", source=SOURCE),
+    "test_loss": Variable((), "test loss", source="THEORY 0"),
+}
+
+
+def capacity(width):
+    """Neurons that are carried along for a width, so that nearby widths share one compiled program: the
+    next power of two up to 1024 (where compiling costs more than running), beyond that the width itself."""
+    if width > 1024:
+        return width
+    return max(16, 1 << (width - 1).bit_length())
+
+
+@pytree
+class TwoLayerNetwork(System):
+    """f(x) = (1/(γn)) Σ_i a_i φ(w_i·x + b_i), neurons drawn iid from ρ_0."""
+
+    particles: Particles
+    initial: Initial = static()
+    bias: bool = static()
+    dtype: str = static()
+    rows: int = static()
+    width: int = 0
+
+    variables = VARIABLES
+
+    def check(self, problem, training):
+        self.initial.check(problem.inputs, problem.outputs, self.bias)
+
+    def plan(self, problem, training, seeds, memory):
+        samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
+        itemsize = 4 if self.dtype == "float32" else 8
+        chunk, together = plan_rows(self.rows, seeds, samples, itemsize, memory)
+        rows = self.rows if chunk is None else -(-self.rows // chunk) * chunk
+        return dataclasses.replace(self, particles=with_chunk(self.particles, chunk), rows=rows), together
+
+    def init(self, problem, training, key):
+        points = self.initial.sample(key, self.rows, problem.inputs, problem.outputs, self.bias)
+        points = jax.tree.map(lambda leaf: leaf.astype(self.dtype), points)
+        present = jnp.arange(self.rows) < self.width
+        weights = jnp.where(present, 1.0 / self.width, 0.0).astype(self.dtype)
+        return self.particles.start(training, points, weights)
+
+    def step(self, problem, training, state, key):
+        return self.particles.step(problem, training, state, key)
+
+    def observe(self, problem, state):
+        return self.particles.outputs(problem, state)
+
+    def measure(self, state):
+        return self.particles.measure(state)
+
+    def look(self, function, state, initial):
+        """`function(measure, initial measure)` of this network."""
+        return function(self.measure(state), self.measure(initial))
+
+    def summarise(self, arrays):
+        return arrays
+
+    def memory_bytes(self, problem, training):
+        """Bytes one network needs: parameters, gradients, the training's memory, one chunk of features."""
+        itemsize = 4 if self.dtype == "float32" else 8
+        per_neuron = problem.inputs + problem.outputs + int(self.bias)
+        chunk = self.particles.chunk or self.rows
+        return itemsize * (4 * self.rows * per_neuron + 4 * chunk * problem.samples)
+
+    def operations(self, problem, training):
+        """Multiplications and additions in one step."""
+        samples = training.batch_size or problem.samples
+        recompute = 1.5 if self.particles.chunk else 1.0
+        return 4.0 * recompute * self.rows * samples * (problem.inputs + problem.outputs)
