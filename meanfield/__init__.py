@@ -20,6 +20,13 @@ _NAMES = {
     "TwoLayer": "systems.two_layer",
     "simulate": "studies.simulate",
     "stability": "studies.stability",
+    "study": "studies.study",
+    "width_study": "studies.study",
+    "open_study": "studies.study",
+    "compare": "studies.compare",
+    "report": "studies.report",
+    "fluctuation": "studies.response",
+    "Response": "studies.response",
 }
 _MODULES = {
     "activations": "model.activation",

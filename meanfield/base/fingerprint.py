@@ -27,7 +27,8 @@ def array_digest(value):
 
 def function_text(function, *arguments):
     """The jaxpr of `function` at example arguments, with the constants it closes over."""
-    closed = jax.make_jaxpr(function)(*arguments)
+    with jax.enable_x64(True):  # the text names types: it must not depend on the caller's precision
+        closed = jax.make_jaxpr(function)(*arguments)
     text = re.sub(r"0x[0-9a-f]+", "0x", str(closed))
     return {"jaxpr": digest(text), "constants": [array_digest(c) for c in closed.consts]}
 

@@ -32,7 +32,7 @@ def class_targets(index, classes, loss):
     """
     from meanfield.model.loss import Exponential, Logistic, Softmax
 
-    one_hot = np.eye(classes)[index]    # (P, classes)
+    one_hot = np.eye(classes)[index]  # (P, classes)
     if isinstance(loss, Softmax):
         return one_hot
     if classes == 2:

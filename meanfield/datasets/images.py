@@ -31,9 +31,7 @@ def balanced(available, total):
     return taken
 
 
-def image_problem(
-    name, images, labels, classes, samples, test_samples, *, loss, centred, squared_norm, key
-):
+def image_problem(name, images, labels, classes, samples, test_samples, *, loss, centred, squared_norm, key):
     """Training and test samples of the given classes of labelled images.
 
     Args:
@@ -65,7 +63,7 @@ def image_problem(
     rows, index = np.concatenate(rows_of_class)[order], index[order]
     in_train = balanced(available, samples)
     in_test = balanced(available - in_train, test_samples)
-    rank = np.empty_like(index)    # how many of its class come before a sample
+    rank = np.empty_like(index)  # how many of its class come before a sample
     for c in range(len(classes)):
         rank[index == c] = np.arange(available[c])
     train = rank < in_train[index]

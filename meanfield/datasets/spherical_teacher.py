@@ -40,7 +40,7 @@ class SphereTeacherDraw:
         from meanfield.base.precision import HIGHEST
 
         weights = math.sqrt(self.dimension) / self.radius * self.directions()
-        z = jnp.matmul(x, weights.T, precision=HIGHEST)    # (size, k)
+        z = jnp.matmul(x, weights.T, precision=HIGHEST)  # (size, k)
         return self.activation(z).mean(1, keepdims=True)
 
     def sample(self, source, size):

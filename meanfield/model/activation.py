@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from meanfield.base.checks import function as check_function
-from meanfield.base.checks import number
+from meanfield.base.checks import instance, number, require
 from meanfield.base.fingerprint import function_text
 
 
@@ -38,6 +38,31 @@ class Activation:
         check_function("function", self.function, "a function of one JAX array")
         if self.name is None:
             object.__setattr__(self, "name", getattr(self.function, "__name__", "activation"))
+        instance("name", self.name, str, "a string")
+        if self.pair is not None:
+            check_function("pair", self.pair, "a function z -> (φ(z), φ'(z))")
+        if self.homogeneity is not None:
+            number("homogeneity", self.homogeneity)
+        good = isinstance(self.kinks, tuple) and all(isinstance(k, tuple) and len(k) == 2 for k in self.kinks)
+        require(good, "kinks", "a tuple of pairs (z, jump)", self.kinks, TypeError)
+        self._check_function("function", lambda z: (self.function(z),))
+        self._check_function("pair" if self.pair is not None else "function", self.value_and_derivative)
+
+    def _check_function(self, name, function):
+        """Whether it is JAX code that keeps the shape; nothing is computed."""
+        points = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+        try:
+            shapes = [result.shape for result in jax.eval_shape(function, points)]
+        except Exception as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise TypeError(
+                f"Argument `{name}` must be JAX code that acts entry by entry, but fails: {reason}."
+            ) from None
+        if any(shape != points.shape for shape in shapes):
+            raise ValueError(
+                f"Argument `{name}` must be JAX code that acts entry by entry, but gives {shapes[0]} "
+                f"for shape {points.shape}."
+            )
 
     def __call__(self, z):
         return self.function(z)
@@ -60,9 +85,30 @@ class Activation:
         return f"activations.{self.name}" if self.name.isidentifier() else f"Activation({self.name!r})"
 
 
+# Functions of this module, not JAX's own: those are compiled objects that cannot be pickled.
 def _tanh(z):
+    return jnp.tanh(z)
+
+
+def _tanh_pair(z):
     t = jnp.tanh(z)
     return t, 1 - t * t
+
+
+def _sigmoid(z):
+    return jax.nn.sigmoid(z)
+
+
+def _sin(z):
+    return jnp.sin(z)
+
+
+def _cos(z):
+    return jnp.cos(z)
+
+
+def _absolute(z):
+    return jnp.abs(z)
 
 
 def _relu(z):
@@ -157,15 +203,15 @@ def _gaussian_pair(z):
 
 
 relu = Activation(_relu, "relu", _relu_pair, homogeneity=1.0, kinks=((0.0, 1.0),))
-tanh = Activation(jnp.tanh, "tanh", _tanh)
+tanh = Activation(_tanh, "tanh", _tanh_pair)
 erf = Activation(_erf, "erf", _erf_pair)
 gelu = Activation(_gelu, "gelu", _gelu_pair)
-sigmoid = Activation(jax.nn.sigmoid, "sigmoid", _sigmoid_pair)
+sigmoid = Activation(_sigmoid, "sigmoid", _sigmoid_pair)
 softplus = Activation(_softplus, "softplus", _softplus_pair)
 silu = Activation(_silu, "silu", _silu_pair)
-sin = Activation(jnp.sin, "sin", _sin_pair)
-cos = Activation(jnp.cos, "cos", _cos_pair)
-absolute = Activation(jnp.abs, "absolute", _absolute_pair, homogeneity=1.0, kinks=((0.0, 2.0),))
+sin = Activation(_sin, "sin", _sin_pair)
+cos = Activation(_cos, "cos", _cos_pair)
+absolute = Activation(_absolute, "absolute", _absolute_pair, homogeneity=1.0, kinks=((0.0, 2.0),))
 identity = Activation(_identity, "identity", _identity_pair, homogeneity=1.0)
 quadratic = Activation(_quadratic, "quadratic", _quadratic_pair, homogeneity=2.0)
 gaussian = Activation(_gaussian, "gaussian", _gaussian_pair)
@@ -180,7 +226,14 @@ class _LeakyRelu:
     def __call__(self, z):
         return jnp.where(z > 0, z, self.slope * z)
 
-    def pair(self, z):
+
+@dataclasses.dataclass(frozen=True)
+class _LeakyReluPair:
+    """z → (φ(z), φ'(z)). Not a bound method: Python compares those by identity of their object."""
+
+    slope: float
+
+    def __call__(self, z):
         on = z > 0
         return jnp.where(on, z, self.slope * z), jnp.where(on, 1, self.slope).astype(z.dtype)
 
@@ -188,6 +241,6 @@ class _LeakyRelu:
 def leaky_relu(slope=0.01):
     """φ(z) = z for z > 0, slope · z below: slope 0 is relu, −1 the absolute value, 1 the identity."""
     slope = number("slope", slope)
-    function = _LeakyRelu(slope)
     kinks = ((0.0, 1.0 - slope),)
-    return Activation(function, f"leaky_relu({slope:g})", function.pair, homogeneity=1.0, kinks=kinks)
+    name = f"leaky_relu({slope:g})"
+    return Activation(_LeakyRelu(slope), name, _LeakyReluPair(slope), homogeneity=1.0, kinks=kinks)

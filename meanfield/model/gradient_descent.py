@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from meanfield.base.checks import integer, number
 from meanfield.base.pytree import pytree, static
-from meanfield.model.training import Descent, Memory, Schedule, check_steps, learning_rate
+from meanfield.model.training import Descent, Memory, Schedule, check_batch_key, check_steps, learning_rate
 
 
-@pytree
+@pytree(repr=False)
 class GradientDescent(Descent):
     """m ← μ m + ∇Ψ(θ), θ ← θ − η m, with λθ part of ∇Ψ; time is t = η · step.
 
@@ -31,7 +31,7 @@ class GradientDescent(Descent):
     batch_size: int | None = static(default=None)
     _: dataclasses.KW_ONLY
     batch_key: int = 0
-    has_momentum: bool = static(init=False, default=False)
+    has_momentum: bool = static(init=False, repr=False, default=False)
 
     def __post_init__(self):
         object.__setattr__(self, "learning_rate", learning_rate(self.learning_rate))
@@ -41,7 +41,7 @@ class GradientDescent(Descent):
         object.__setattr__(self, "has_momentum", self.momentum > 0)
         if self.batch_size is not None:
             integer("batch_size", self.batch_size, 1)
-        integer("batch_key", self.batch_key, 0)
+        check_batch_key(self.batch_key)
 
     def init(self, parameters):
         velocity = jax.tree.map(jnp.zeros_like, parameters) if self.has_momentum else None

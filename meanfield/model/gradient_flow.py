@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.base.checks import integer, number
+from meanfield.base.checks import fail, integer, number
 from meanfield.base.pytree import pytree
 from meanfield.model.problem import Problem
 from meanfield.model.training import Memory, Training
 from meanfield.numerics.runge_kutta import dormand_prince
 
 
-@pytree
+@pytree(repr=False)
 class GradientFlow(Training):
     """dθ/dt = −∇Ψ(θ; ρ_t) over [0, time], by the Dormand–Prince 5(4) pair.
 
@@ -64,7 +64,7 @@ class GradientFlow(Training):
 
     def check(self, problem):
         if not isinstance(problem, Problem):
-            raise TypeError("GradientFlow needs a Problem with a fixed training set, but got a Stream.")
+            fail("problem", "a Problem with a fixed training set for GradientFlow", problem, TypeError)
 
 
 def _negative(tree):

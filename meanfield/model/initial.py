@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.base.checks import array, instance, integer, number
+from meanfield.base.checks import array, boolean, instance, integer, number
 from meanfield.base.fingerprint import describe
+from meanfield.base.text import Concise
 
 
-class Initial:
+class Initial(Concise):
     """The interface: `sample(key, neurons, inputs, outputs, bias)` draws neurons, traceable; `replicates`
     gives the particles of a limit, on the host. Neurons are {a (n, k), w (n, d)} and b (n,) if `bias`."""
 
@@ -18,7 +19,7 @@ class Initial:
     sampled = True
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Gaussian(Initial):
     """Independent centred Gaussians; by default a, w ~ N(0, I) and b = 0.
 
@@ -38,6 +39,7 @@ class Gaussian(Initial):
     def __post_init__(self):
         for name in ("readout", "weights", "bias"):
             object.__setattr__(self, name, number(name, getattr(self, name), least=0))
+        boolean("paired", self.paired)
 
     def check(self, inputs, outputs, bias):
         if self.bias > 0 and not bias:
@@ -84,7 +86,7 @@ class Gaussian(Initial):
         return points, weights
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Atoms(Initial):
     """ρ_0 = Σ_i m_i δ_{θ_i} with stored particles: the limit is then computed without sampling error.
 
@@ -153,6 +155,9 @@ class Atoms(Initial):
         """The atoms themselves, twice: nothing is sampled, so the two replicates agree."""
         points = {name: np.stack([value, value]) for name, value in self._points().items()}
         return points, np.stack([self.weights, self.weights])
+
+    def __repr__(self):
+        return f"Atoms({self.weights.size} neurons)"
 
     def describe(self):
         names = ("a", "w", "b", "weights")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from meanfield.base.checks import integer, number
 from meanfield.base.pytree import pytree, static
-from meanfield.model.training import Descent, Memory, Schedule, check_steps, learning_rate
+from meanfield.model.training import Descent, Memory, Schedule, check_batch_key, check_steps, learning_rate
 
 
 def standard_normal_like(key, parameters):
@@ -18,7 +18,7 @@ def standard_normal_like(key, parameters):
     return jax.tree.unflatten(structure, draws)
 
 
-@pytree
+@pytree(repr=False)
 class Langevin(Descent):
     """θ ← θ − η ∇Ψ(θ) + √(2ητ) ξ, ξ ~ N(0, I) fresh for every particle and step; time is η · step.
 
@@ -28,7 +28,7 @@ class Langevin(Descent):
     Args:
         learning_rate: η, or a function of the step.
         steps: number of steps.
-        temperature: τ > 0.
+        temperature: τ ≥ 0.
         weight_decay: λ of V = (λ/2)|θ|²; without it there is no stationary state.
         batch_size, batch_key: as in `GradientDescent`.
     """
@@ -48,7 +48,7 @@ class Langevin(Descent):
         object.__setattr__(self, "weight_decay", number("weight_decay", self.weight_decay, least=0))
         if self.batch_size is not None:
             integer("batch_size", self.batch_size, 1)
-        integer("batch_key", self.batch_key, 0)
+        check_batch_key(self.batch_key)
 
     def init(self, parameters):
         return Memory(jnp.zeros((), jnp.int32), None)

@@ -104,6 +104,11 @@ class Softmax(Loss):
             if (y < 0).any() or (y != np.round(y)).any():
                 bad = y[(y < 0) | (y != np.round(y))][0]
                 fail(name, rule, float(bad))
+            if classes is not None and y.max() >= classes:
+                raise ValueError(
+                    f"Argument `{name}` must have labels below {classes}, the number of classes of `y`, "
+                    f"but has {int(y.max())}."
+                )
             return np.eye(max(2, classes or int(y.max()) + 1))[y.astype(int)]
         sums = y.sum(1)
         if y.shape[1] < 2 or (y < 0).any() or np.abs(sums - 1).max() > 1e-6:

@@ -11,10 +11,10 @@ import optax
 from meanfield.base.checks import integer, require
 from meanfield.base.fingerprint import function_text
 from meanfield.base.pytree import pytree, static
-from meanfield.model.training import Memory, Training, check_steps
+from meanfield.model.training import Memory, Training, check_batch_key, check_steps
 
 
-@pytree
+@pytree(repr=False)
 class Optax(Training):
     """Updates by `transform.update(gradient, state, parameters)`, gradient = ∇Ψ (already times the width).
 
@@ -40,7 +40,7 @@ class Optax(Training):
         object.__setattr__(self, "steps", check_steps(self.steps))
         if self.batch_size is not None:
             integer("batch_size", self.batch_size, 1)
-        integer("batch_key", self.batch_key, 0)
+        check_batch_key(self.batch_key)
 
     def init(self, parameters):
         return Memory(jnp.zeros((), jnp.int32), self.transform.init(parameters))
@@ -56,7 +56,7 @@ class Optax(Training):
         return np.arange(self.steps + 1, dtype=float)
 
     def describe(self):
-        example = {"a": jnp.ones(2), "w": jnp.ones((2, 3))}
+        example = {"a": np.ones(2), "w": np.ones((2, 3))}
 
         def one_step(parameters):
             return optax.apply_updates(

@@ -47,7 +47,8 @@ class Sobol(Sampler):
     def check(self, dimension):
         if dimension > 21201:
             raise ValueError(
-                f"Sobol points exist in at most 21201 dimensions, but a neuron here has {dimension}: use IID()."
+                "Argument `sampler` must be IID() for neurons of more than 21201 coordinates, "
+                f"but is Sobol() for {dimension}."
             )
 
     def replicates(self, key, particles, dimension, count):
@@ -82,7 +83,8 @@ class Quadrature(Sampler):
     def check(self, dimension):
         if dimension > 3:
             raise ValueError(
-                f"Tensor quadrature needs at most 3 dimensions, but a neuron here has {dimension}: use Sobol()."
+                "Argument `sampler` must be IID() or Sobol() for neurons of more than 3 coordinates, "
+                f"but is Quadrature() for {dimension}."
             )
 
     def rule(self, nodes, dimension):

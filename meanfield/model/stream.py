@@ -12,14 +12,15 @@ from meanfield.base.fingerprint import describe, function_text
 from meanfield.base.pytree import pytree, static
 from meanfield.model import loss as losses
 from meanfield.model.problem import Samples, check_samples, check_test_set
+from meanfield.model.training import check_batch_key
 
 
 @pytree(eq=False)
 class Stream(Samples):
     """One-pass training: step t sees `batch_size` fresh samples, the same for all networks and the limit.
 
-    The recorded `prediction` and `loss` are those on the test set's inputs, or, without a test set, on
-    one fixed draw of `batch_size` samples that training does not see.
+    The recorded `prediction` and `loss` are those on one fixed draw of `batch_size` samples that training
+    does not see; with a test set, `test_prediction` and `test_loss` are recorded besides.
 
     Args:
         draw: (key, size) → (x, y), x (size, d), y (size,) or (size, k); JAX code.
@@ -43,11 +44,17 @@ class Stream(Samples):
         function("draw", self.draw, "a function (key, size) -> (x, y)")
         integer("batch_size", self.batch_size, 1)
         instance("loss", self.loss, losses.Loss, "one of meanfield.losses")
-        integer("batch_key", self.batch_key, 0)
+        check_batch_key(self.batch_key)
         if self.x is not None or self.y is not None:
             raise TypeError("Arguments `x` and `y` of a Stream are drawn by it and must not be given.")
-        with jax.enable_x64(True):
-            x, y = jax.tree.map(np.asarray, self.draw(self._key(0), self.batch_size))
+        try:
+            with jax.enable_x64(True):
+                x, y = jax.tree.map(np.asarray, tuple(self.draw(self._key(0), self.batch_size)))
+        except Exception as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise TypeError(
+                f"Argument `draw` must be a function (key, size) -> (x, y), but fails: {reason}."
+            ) from None
         if np.ndim(x) != 2 or x.shape[0] != self.batch_size:
             fail("draw", f"a function that returns x of shape ({self.batch_size}, inputs)", x)
         x, y = check_samples("x drawn by `draw`", x, "y drawn by `draw`", y, self.loss)

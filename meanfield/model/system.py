@@ -8,6 +8,7 @@ distance between the two.
 import dataclasses
 
 from meanfield.base.checks import fail
+from meanfield.base.text import Concise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Law:
     source: str
 
 
-class Model:
+class Model(Concise):
     """The interface of models: `finite`, `limit`, `laws`. Subclasses are frozen dataclasses."""
 
     def finite(self, width, **options):

@@ -10,6 +10,7 @@ import numpy as np
 from meanfield.base.checks import fail, integer, is_number, number
 from meanfield.base.fingerprint import function_text
 from meanfield.base.pytree import pytree, static
+from meanfield.base.text import Concise
 
 
 @pytree
@@ -20,6 +21,9 @@ class Schedule:
 
     def __call__(self, step):
         return self.function(step)
+
+    def __repr__(self):
+        return getattr(self.function, "__name__", "function of the step")
 
     def describe(self):
         return {"schedule": function_text(self.function, 0)}
@@ -35,8 +39,11 @@ def learning_rate(value):
         fail("learning_rate", "a positive number or a function of the step", value, TypeError)
     try:
         first = float(value(0))
+        jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
     except Exception as error:
-        raise TypeError(f"Argument `learning_rate` must be a function of the step, but fails at 0: {error}.") from None
+        reason = str(error).partition("\n")[0].rstrip(".")
+        rule = "a JAX function of the step that gives a number"
+        raise TypeError(f"Argument `learning_rate` must be {rule}, but fails: {reason}.") from None
     number("learning_rate", first, least=0)
     return Schedule(value)
 
@@ -48,7 +55,7 @@ class Memory(NamedTuple):
     slots: Any
 
 
-class Training:
+class Training(Concise):
     """The interface of all trainings.
 
     `steps` counts what can be recorded; `init(parameters)` gives the memory; `update(gradient, memory,
@@ -91,6 +98,21 @@ class Descent(Training):
                 rates = np.asarray(jax.vmap(self.learning_rate.function)(jnp.arange(self.steps)), np.float64)
             return np.concatenate([[0.0], np.cumsum(rates * np.ones(self.steps))])
         return self.learning_rate * np.arange(self.steps + 1)
+
+    def check(self, problem):
+        super().check(problem)
+        rates = np.diff(self.times())
+        wrong = ~(np.isfinite(rates) & (rates >= 0))
+        if wrong.any():
+            step = int(np.argmax(wrong))
+            raise ValueError(
+                "Argument `learning_rate` must be finite and at least 0 at every step, "
+                f"but is {rates[step]:g} at step {step}."
+            )
+
+
+def check_batch_key(key):
+    return integer("batch_key", key, 0, 2**63 - 1)
 
 
 def check_steps(steps):

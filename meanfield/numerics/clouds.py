@@ -20,7 +20,7 @@ def masses(name, weights, count):
 
 
 def cloud(name, value, weights=None, dimensions=2):
-    """Points (n, d), or (n,) for `dimensions=1`, and their masses (n,); points of weight zero are left out."""
+    """Points (n, d), or (n,) for `dimensions=1`, and their masses (n,); those of weight zero are left out."""
     shape = "an array of numbers (n,)" if dimensions == 1 else "an array of points (n, d)"
     points = checks.array(name, value, (dimensions,), shape)
     weights = masses(f"weights_{name}", weights, len(points))
@@ -41,3 +41,11 @@ def pair(x, y, weights_x=None, weights_y=None):
 def filled(weights, points):
     """The masses (n,) as an array: 1/n where they are equal."""
     return np.full(len(points), 1 / len(points)) if weights is None else weights
+
+
+def power_mean(distances, weights, order):
+    """(Σ_i w_i d_i^p)^{1/p}, scaled by the largest so that no power over- or underflows."""
+    largest = float(np.max(distances))
+    if largest == 0.0:
+        return 0.0
+    return largest * float(weights @ (distances / largest) ** order) ** (1 / order)

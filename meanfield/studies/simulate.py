@@ -1,5 +1,7 @@
 """Run a network or a limit through training and return labelled results."""
 
+import dataclasses
+import functools
 import warnings
 
 import jax
@@ -9,15 +11,16 @@ from meanfield.base.checks import fail, instance, integer, integers, is_integer,
 from meanfield.base.fingerprint import describe
 from meanfield.base.precision import double
 from meanfield.base.progress import progress_bar
-from meanfield.base.schema import Variable, dataset, provenance
+from meanfield.base.schema import COORDINATES, Variable, dataset, provenance
 from meanfield.model.problem import Samples
 from meanfield.model.system import System
 from meanfield.model.training import Descent, Training
 from meanfield.observe.observable import Observable
 from meanfield.studies.stability import warn_above_edge
-from meanfield.studies.trajectory import default_record, follow
+from meanfield.studies.trajectory import _look, default_record, follow
 
 MEMORY = 4e9
+RESERVED = ("prediction", "loss", "test_prediction", "test_loss", "first_bad_step")
 FIRST_BAD = Variable((), "first step with a value that is not finite, -1 if none")
 
 
@@ -34,10 +37,22 @@ def check_run(problem, training, observe):
         fail("observe", "a sequence of observables", observe, TypeError)
     for observable in observe:
         instance("observe", observable, Observable, "a sequence of observables from meanfield.observe")
-    names = [name for observable in observe for name in observable.variables]
-    if len(set(names)) < len(names):
-        fail("observe", "a sequence of observables with names of their own", names)
+        observable.steps(training.steps)
+        observable.check(problem)
+    check_names(observe)
     return observe
+
+
+def check_names(observe):
+    """Whether every variable of the observables can have a place of its own in the dataset."""
+    names = [name for observable in observe for name in observable.variables]
+    taken = {*COORDINATES, *RESERVED}
+    for observable in observe:
+        taken |= {f"{observable.name}_step", f"{observable.name}_time"}
+        taken |= {dim for variable in observable.variables.values() for dim in variable.dims}
+    if len(set(names)) < len(names) or taken & set(names):
+        clash = sorted(n for n in set(names) if names.count(n) > 1 or n in taken)
+        fail("observe", "a sequence of observables with names of their own (each takes `name`)", clash)
 
 
 def check_record(record, steps):
@@ -58,7 +73,10 @@ def seed_list(seeds):
     """The numbers of the seeds: 0 ... seeds − 1, or those given."""
     if is_integer(seeds):
         return list(range(integer("seeds", seeds, 1)))
-    return list(integers("seeds", seeds, least=0))
+    seeds = list(integers("seeds", seeds, least=0))
+    if seeds[-1] >= 2**32:
+        fail("seeds", "numbers below 2^32", seeds[-1])
+    return seeds
 
 
 def simulate(
@@ -97,7 +115,7 @@ def simulate(
     instance("system", system, System, "model.finite(...) or model.limit(...)")
     observe = check_run(problem, training, observe)
     seeds = seed_list(seeds)
-    key = integer("key", key, 0)
+    key = integer("key", key, 0, 2**63 - 1)
     record = check_record(record, training.steps)
     memory = check_memory(memory)
     system.check(problem, training)
@@ -114,29 +132,40 @@ def simulate(
 
 def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY, report=None):
     """`simulate` after its checks."""
+    for observable in observe:
+        observable.check(problem, system)
     with double():
         root = jax.random.key(key)
         planned, together = system.plan(problem, training, len(seeds), memory)
         if system.is_limit:
             trajectory = follow(planned, problem, training, root, record, observe, report)
-            arrays = system.summarise(trajectory.arrays)
             bad = trajectory.first_bad_step
-            bad = bad[bad >= 0].min(initial=np.iinfo(np.int32).max)
-            bad = np.asarray(-1 if bad == np.iinfo(np.int32).max else bad)
-            observed = _observed(trajectory, lambda values: system.summarise(values))
+            bad = np.asarray(bad[bad >= 0].min() if (bad >= 0).any() else -1)
+            looks = _looks(trajectory, planned, problem, np.full(trajectory.first_bad_step.shape, bad))
+            with np.errstate(over="ignore", invalid="ignore"):  # shortly before divergence
+                arrays = system.summarise(trajectory.arrays)
+                observed = {o: (at, _summarised(system, o, values)) for o, (at, values) in looks.items()}
+            for values in arrays.values():
+                values[(record >= bad) & (bad >= 0)] = np.nan
             lead = ()
         else:
-            batches = []
+            batches, looks = [], []
             for start in range(0, len(seeds), together):
                 numbers = seeds[start : start + together]
                 padded = numbers + [numbers[-1]] * (together - len(numbers))
                 keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(np.asarray(padded, np.uint32))
                 count = len(numbers)
                 track = None if report is None else (lambda steps, count=count: report(steps * count))
-                batches.append((count, follow(planned, problem, training, keys, record, observe, track)))
+                trajectory = follow(planned, problem, training, keys, record, observe, track)
+                batches.append((count, trajectory))
+                looks.append(_looks(trajectory, planned, problem, trajectory.first_bad_step))
             arrays = _joined([{k: v[:, :n] for k, v in t.arrays.items()} for n, t in batches])
             bad = np.concatenate([t.first_bad_step[:n] for n, t in batches])
-            observed = _joined_observed(batches)
+            observed = {}
+            for o in observe:
+                pairs = zip(batches, looks, strict=True)
+                parts = [{k: v[:, :n] for k, v in look[o][1].items()} for (n, _), look in pairs]
+                observed[o] = (looks[0][o][0], _joined(parts))
             lead = ("seed",)
     return _to_dataset(system, problem, training, seeds, key, record, arrays, bad, observed, lead)
 
@@ -146,29 +175,31 @@ def _joined(parts):
     return {name: np.concatenate([p[name] for p in parts], 1).swapaxes(0, 1) for name in parts[0]}
 
 
-def _observed(trajectory, finish):
-    """{observable: (steps, {name: array})}, the looked-at steps first."""
+def _looks(trajectory, system, problem, bad):
+    """{observable: (steps, {name: (look, network or replicate, ...)})}, NaN from the first bad step on."""
     result = {}
     for observable, (steps, values) in trajectory.observed.items():
-        if values:
-            stacked = {name: np.stack([v[name] for v in values]) for name in values[0]}
-            result[observable] = (steps[: len(values)], finish(stacked))
+        if not values:  # all diverged before the first look
+            state, look = trajectory.state, functools.partial(_look, observable)
+            shapes = jax.eval_shape(look, system, problem, state, state)
+            values = [{name: np.full(s.shape, np.nan, s.dtype) for name, s in shapes.items()}]
+        missing = len(steps) - len(values)
+        stacked = {n: np.stack([v[n] for v in values] + [values[-1][n]] * missing) for n in values[0]}
+        late = (steps[:, None] >= bad[None, :]) & (bad >= 0)
+        for array in stacked.values():
+            array[late] = np.nan
+        result[observable] = (steps, stacked)
     return result
 
 
-def _joined_observed(batches):
-    looks = [(n, _observed(t, lambda values: values)) for n, t in batches]
-    result = {}
-    for observable in looks[0][1]:
-        longest = max((look[observable][0] for _, look in looks), key=len)
-        parts = []
-        for n, look in looks:
-            values = {k: v[:, :n] for k, v in look[observable][1].items()}
-            short = len(longest) - len(look[observable][0])
-            fill = {k: np.full((short, *v.shape[1:]), np.nan, v.dtype) for k, v in values.items()}
-            parts.append({k: np.concatenate([v, fill[k]]) for k, v in values.items()})
-        result[observable] = (longest, _joined(parts))
-    return result
+def _summarised(system, observable, values):
+    """Replicates to means and standard errors, or to the first of them where a mean makes no sense."""
+    return system.summarise(values) if observable.average else {n: v[:, 0] for n, v in values.items()}
+
+
+def _error_of(variable):
+    long_name = f"one standard error of the limit's own {variable.long_name}"
+    return dataclasses.replace(variable, long_name=long_name)
 
 
 def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, observed, lead):
@@ -183,13 +214,15 @@ def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, obse
     everything = dict(arrays)
     for observable, (steps, values) in observed.items():
         axis = f"{observable.name}_step"
+        declared = observable.variables
         for name, value in values.items():
-            base = observable.variables[name.removesuffix("_error") if system.is_limit else name]
+            base = declared.get(name) or _error_of(declared[name.removesuffix("_error")])
             variables[name] = base.prefixed(*lead, axis)
             everything[name] = value
-        coords[axis] = (axis, np.asarray(steps), {"long_name": "number of training steps taken", "units": "1"})
-        for name, (dims, value) in observable.coordinates(problem).items():
-            coords[name] = (dims, value)
+        taken = {"long_name": COORDINATES["step"], "units": "1"}
+        coords[axis] = (axis, np.asarray(steps), taken)
+        coords[f"{observable.name}_time"] = (axis, times[steps], {"long_name": "training time", "units": "1"})
+        coords.update(observable.coordinates(problem, system))
     variables["first_bad_step"] = FIRST_BAD.prefixed(*lead)
     everything["first_bad_step"] = bad
     settings = {"system": describe(system), "problem": describe(problem), "training": describe(training)}

@@ -12,7 +12,7 @@ from meanfield.systems.two_layer.network import TwoLayerNetwork, capacity
 from meanfield.systems.two_layer.particles import Particles
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TwoLayer(Model):
     """f(x) = (1/(γn)) Σ_i a_i φ(w_i·x + b_i), a_i ∈ R^k; limit f(x; ρ) = (1/γ) ∫ a φ(w·x + b) dρ.
 
@@ -67,7 +67,8 @@ class TwoLayer(Model):
         Args:
             particles: M of each replicate; None doubles it until the limit's error is a quarter of the
                 smallest finite-width error it is compared with.
-            replicates: independent repetitions, at least 2, whose spread is the limit's error.
+            replicates: independent repetitions, at least 2, whose spread is the limit's error; always 2 for
+                `Quadrature()` and for `Atoms`, where nothing is drawn.
             sampler: `meanfield.Sobol()`, `IID()`, or `Quadrature()` (at most 3 dimensions per neuron).
         Accuracy: standard error O(M^{−1/2}) for IID draws, smaller for Sobol points; bias O(1/M).
         Cost: replicates · M · P · d a step.
@@ -76,6 +77,8 @@ class TwoLayer(Model):
             particles = integer("particles", particles, 2)
         replicates = integer("replicates", replicates, 2)
         instance("sampler", sampler, Sampler, "IID(), Sobol() or Quadrature()")
+        if not (sampler.random and self.initial.sampled):
+            replicates = 2  # the rule and a coarser one, or the atoms twice
         return TwoLayerLimit(
             self.particles(), self.initial, sampler, bool(self.bias), replicates, particles
         )

@@ -53,8 +53,14 @@ class TwoLayerNetwork(System):
 
     def init(self, problem, training, key):
         points = self.initial.sample(key, self.rows, problem.inputs, problem.outputs, self.bias)
-        points = jax.tree.map(lambda leaf: leaf.astype(self.dtype), points)
         present = jnp.arange(self.rows) < self.width
+
+        def place(leaf):
+            # Padding starts at zero: weight 0 times a padded neuron that overflows would be NaN.
+            row = present.reshape(-1, *[1] * (leaf.ndim - 1))
+            return jnp.where(row, leaf, 0.0).astype(self.dtype)
+
+        points = jax.tree.map(place, points)
         weights = jnp.where(present, 1.0 / self.width, 0.0).astype(self.dtype)
         return self.particles.start(training, points, weights)
 

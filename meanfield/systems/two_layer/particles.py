@@ -24,8 +24,8 @@ CACHE_ENTRIES = 2**18
 
 
 class State(NamedTuple):
-    """Trained arrays, the training's memory, those that stay fixed, the weights m, and whether the
-    predictions seen by the last step were finite."""
+    """Trained arrays, the training's memory, those that stay fixed, the weights m, and whether what the
+    last step saw was finite: predictions and loss, or parameters where the training gives no predictions."""
 
     parameters: dict
     memory: Any
@@ -70,7 +70,7 @@ class Particles:
         chi = self.richness * chi
         a = points["a"]
         if chi.shape[1] == 1:  # an outer product of vectors is cheaper fused than as a matrix product
-            back = slope * (a * chi[:, 0])
+            back = slope * (a * chi.T)
         else:
             back = slope * jnp.einsum("nk,pk->np", a, chi, precision=HIGHEST)  # (n, P)
         gradient = {
@@ -134,7 +134,12 @@ class Particles:
             return jnp.sqrt(jnp.sum(state.weights * sum(squares)))
 
         parameters, memory, f = training.advance(gradient, state.memory, state.parameters, key, norm)
-        finite = jnp.array(True) if f is None else jnp.isfinite(f).all()
+        if f is None:
+            leaves = jax.tree.leaves(state.parameters)
+            finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        else:
+            # The loss can overflow where predictions do not yet.
+            finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, batch[1]))
         return State(parameters, memory, state.fixed, state.weights, finite)
 
     def measure(self, state):

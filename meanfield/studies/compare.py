@@ -1,0 +1,222 @@
+"""How far finite networks are from their limit, and the exponent with which the distance falls."""
+
+import math
+
+import numpy as np
+
+from meanfield.base.checks import fail
+from meanfield.base.schema import Variable, dataset
+from meanfield.model.system import Law
+from meanfield.numerics.statistics import (
+    fit_power_law,
+    jackknife_error,
+    mean_squares,
+    squared_means,
+    student_interval,
+)
+
+KINDS = ("fluctuation", "bias")
+QUANTITIES = ("prediction", "loss", "test_prediction", "test_loss")
+LONGEST = 0.3  # of the 95% interval of an exponent that is called resolved
+
+VARIABLES = {
+    "error": Variable(("{size}", "quantity", "kind"), "distance to the limit", source="THEORY 9"),
+    "error_low": Variable(("{size}", "quantity", "kind"), "lower end of the 95% interval of the distance"),
+    "error_high": Variable(("{size}", "quantity", "kind"), "upper end of the 95% interval of the distance"),
+    "exponent": Variable(("quantity", "kind"), "exponent of the distance in the size", source="THEORY 9"),
+    "exponent_error": Variable(("quantity", "kind"), "one standard error of the exponent"),
+    "constant": Variable(("quantity", "kind"), "constant C of C size^exponent"),
+    "predicted": Variable(("quantity", "kind"), "exponent that theory predicts"),
+    "verdict": Variable(("quantity", "kind"), "measured against predicted exponent"),
+    "advice": Variable(("quantity", "kind"), "the cheapest change that would resolve it"),
+    "limit_error": Variable(("quantity",), "root mean square of the limit's own standard error"),
+}
+
+
+def _gram(values, reference):
+    """Inner products of the deviations of all seeds, averaged over steps, samples, outputs, (R, R)."""
+    repeats = values.shape[0]
+    deviations = (values - reference).reshape(repeats, -1)
+    return deviations @ deviations.T / deviations.shape[1]
+
+
+def squared_distances(finite, limit, quantity, size, selection):
+    """Per size the squared distance of one network and of the mean of networks, the limit's error taken off.
+
+    E|f_n − f|² and |E f_n − f|², averaged over recorded steps, samples and outputs; unbiased. Where the
+    networks carry their first-order deviation (`prediction_control`), the mean is taken of what remains.
+    Returns (fluctuation, bias, rms error of the limit): two `Squares` over sizes, a number.
+    """
+    reference = limit[quantity].values[selection]
+    floor = float(np.mean(limit[f"{quantity}_error"].values[selection] ** 2)) if f"{quantity}_error" in limit else 0.0
+    control = f"{quantity}_control"
+    singles, means = [], []
+    for value in finite[size].values:
+        network = finite[quantity].sel({size: value}).values[:, selection].astype(float)
+        gram = _gram(network, reference)
+        singles.append(np.diag(gram))
+        if control in finite:
+            gram = _gram(network - finite[control].sel({size: value}).values[:, selection], reference)
+        means.append(gram)
+    fluctuation, bias = mean_squares(np.stack(singles)), squared_means(np.stack(means))
+    shifted = [s._replace(value=s.value - floor, left_out=s.left_out - floor) for s in (fluctuation, bias)]
+    return *shifted, math.sqrt(floor)
+
+
+def exponent(sizes, squares, cross):
+    """(exponent, standard error, constant): jackknife over seeds, all sizes together, and on top of it what
+    the limit's own error, which moves all squares by up to `cross` at once, can do to the slope."""
+    errors = np.hypot(squares.error, cross)
+    if not (errors > 0).all():
+        errors = np.maximum(errors, 1e-12 * np.abs(squares.value).max() + 1e-300)
+    fit = fit_power_law(sizes, squares.value, errors)
+    if math.isnan(fit.exponent):
+        return math.nan, math.inf, math.nan
+    again = np.array([fit_power_law(sizes, row, errors).exponent for row in squares.left_out])
+    if np.isnan(again).any():
+        return fit.exponent, math.inf, fit.constant
+    own = float(jackknife_error(again))
+    moved = fit_power_law(sizes, squares.value + cross, errors).exponent
+    return fit.exponent, math.hypot(own, moved - fit.exponent), fit.constant
+
+
+def verdict(value, error, predicted, repeats):
+    """consistent: predicted inside the 95% interval, shorter than 0.3; inconsistent: outside the 99.9%
+    interval; not resolved otherwise."""
+    if not math.isfinite(error) or math.isnan(value):
+        return "not resolved"
+    distance = abs(value - predicted)
+    if distance > student_interval(repeats, 0.999) * error:
+        return "inconsistent"
+    half = student_interval(repeats) * error
+    return "consistent" if distance <= half and 2 * half < LONGEST else "not resolved"
+
+
+def advice(kind, value, error, predicted, repeats, squares, has_control, limit_error):
+    """The cheapest change that would resolve an exponent."""
+    half = student_interval(repeats) * error
+    floor = limit_error**2 > 0.1 * max(float(np.abs(squares.value).min()), 1e-300)
+    if repeats < 3:
+        return "at least 3 seeds, 32 for a firm exponent"
+    if kind == "bias" and not has_control:
+        return "the control variate: response=meanfield.Response()"
+    if floor and kind == "bias":
+        return "more particles in the limit, or Quadrature() where a neuron has at most 3 dimensions"
+    if math.isfinite(error) and 2 * half >= LONGEST:
+        needed = math.ceil(1.1 * repeats * (2 * half / LONGEST) ** 2 / 8) * 8
+        return f"about {needed} seeds instead of {repeats}"
+    if math.isfinite(error):
+        return "wider networks: the narrow ones are not yet in the asymptotic range"
+    return f"about {16 * repeats} seeds instead of {repeats}"
+
+
+def compare(finite, limit, laws=None):
+    """Distances between finite networks and their limit, with exponents and verdicts.
+
+    fluctuation(n)² = E|f_n − f|²  and  bias(n)² = |E f_n − f|², averaged over recorded steps, samples and
+    outputs, without the bias that few seeds and the limit's own error would give them. Exponents by weighted
+    least squares on squares; their errors from a jackknife over seeds, all sizes, steps and samples together.
+
+    Args:
+        finite: dataset with dimensions (size, seed, step, ...), as in `/finite` of a study.
+        limit: dataset of the limit at the same steps, as in `/limit`.
+        laws: predicted exponents, `model.laws()`; by default those stored with `finite`.
+    Returns:
+        xarray.Dataset: `error`, `error_low`, `error_high` (size, quantity, kind), `exponent`,
+        `exponent_error`, `constant`, `predicted`, `verdict`, `advice` (quantity, kind), `limit_error`.
+    Raises:
+        ValueError: if the steps differ or no seed is without divergence.
+    Source: THEORY 9.
+    """
+    sizes = [d for d in finite.dims if d in ("width", "depth", "embedding")]
+    if len(sizes) != 1:
+        fail("finite", "a dataset with one size dimension, such as width", list(finite.dims))
+    size = sizes[0]
+    if not np.array_equal(finite.step.values, limit.step.values):
+        raise ValueError("Argument `limit` must be recorded at the steps of `finite`, but its steps differ.")
+    laws = _stored_laws(finite) if laws is None else laws
+    predictions = {law.kind: law.exponent for law in laws if law.size == size}
+    quantities = [q for q in QUANTITIES if q in finite and q in limit]
+    good = _usable_seeds(finite, size)
+    lost = int((~good).sum())
+    if not good.any():
+        raise ValueError("Training diverged at some width for every seed: there is nothing to compare.")
+    finite = finite.isel(seed=np.flatnonzero(good))
+    limit_bad = int(limit.first_bad_step) if "first_bad_step" in limit else -1
+    selection = finite.step.values < (limit_bad if limit_bad >= 0 else np.iinfo(np.int64).max)
+    if not selection.any():
+        raise ValueError("Training of the limit diverged at once: there is nothing to compare.")
+    repeats = finite.sizes["seed"]
+    shape = (finite.sizes[size], len(quantities), len(KINDS))
+    out = {name: np.full(shape, np.nan) for name in ("error", "error_low", "error_high")}
+    out |= {n: np.full(shape[1:], np.nan) for n in ("exponent", "exponent_error", "constant", "predicted")}
+    out |= {n: np.full(shape[1:], "", object) for n in ("verdict", "advice")}
+    out["limit_error"] = np.zeros(len(quantities))
+    for q, quantity in enumerate(quantities):
+        out["limit_error"][q] = math.nan
+        if repeats < 3:
+            _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions)
+            continue
+        *both, floor = squared_distances(finite, limit, quantity, size, selection)
+        out["limit_error"][q] = floor
+        # The limit's error is common to all networks, so it multiplies their mean deviation only.
+        cross = 2 * np.sqrt(np.maximum(both[1].value, 0)) * floor + floor**2
+        for k, (kind, squares) in enumerate(zip(KINDS, both, strict=True)):
+            half = student_interval(repeats) * squares.error
+            half = np.hypot(half, 1.96 * cross)
+            for name, square in (
+                ("error", squares.value),
+                ("error_low", squares.value - half),
+                ("error_high", squares.value + half),
+            ):
+                out[name][:, q, k] = np.sqrt(np.maximum(square, 0))
+            if kind not in predictions or finite.sizes[size] < 2:
+                continue
+            value, error, constant = exponent(finite[size].values, squares, cross)
+            out["exponent"][q, k], out["exponent_error"][q, k] = value, error
+            out["constant"][q, k], out["predicted"][q, k] = constant, predictions[kind]
+            word = verdict(value, error, predictions[kind], repeats)
+            out["verdict"][q, k] = word
+            if word == "not resolved":
+                has_control = f"{quantity}_control" in finite
+                out["advice"][q, k] = advice(
+                    kind, value, error, predictions[kind], repeats, squares, has_control, floor
+                )
+    variables = {
+        n: Variable(tuple(d.format(size=size) for d in v.dims), v.long_name, v.units, v.source)
+        for n, v in VARIABLES.items()
+    }
+    out["verdict"], out["advice"] = out["verdict"].astype(str), out["advice"].astype(str)
+    coords = {size: (size, finite[size].values), "quantity": quantities, "kind": list(KINDS)}
+    sources = {f"source_{law.kind}": law.source for law in laws if law.size == size}
+    return dataset(out, variables, coords, {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources})
+
+
+def _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions):
+    """With one or two seeds there are distances but no errors."""
+    reference = limit[quantity].values[selection]
+    for i, value in enumerate(finite[size].values):
+        network = finite[quantity].sel({size: value}).values[:, selection].astype(float)
+        out["error"][i, q, 0] = math.sqrt(np.mean((network - reference) ** 2))
+    for k, kind in enumerate(KINDS):
+        if kind in predictions:
+            out["predicted"][q, k] = predictions[kind]
+            out["exponent_error"][q, k] = math.inf
+            out["verdict"][q, k] = "not resolved"
+            out["advice"][q, k] = "at least 3 seeds, 32 for a firm exponent"
+
+
+def _usable_seeds(finite, size):
+    """Seeds that stayed finite at every size: resampling needs whole seeds."""
+    if "first_bad_step" not in finite:
+        return np.ones(finite.sizes["seed"], bool)
+    return (finite.first_bad_step.transpose("seed", ...).values.reshape(finite.sizes["seed"], -1) < 0).all(1)
+
+
+def _stored_laws(finite):
+    """Laws written with a study's finite networks."""
+    import json
+
+    if "laws" not in finite.attrs:
+        raise ValueError("Argument `laws` must be given for networks that were not stored by a study, but is None.")
+    return tuple(Law(**law) for law in json.loads(finite.attrs["laws"]))

@@ -1,0 +1,89 @@
+"""A limit with as many particles as its comparison needs."""
+
+import dataclasses
+
+import numpy as np
+
+from meanfield.studies.simulate import run
+
+MOST = 2**17
+SHARE = 0.25  # of the smallest finite-width error
+ALONE = 0.01  # of the root mean square prediction, where there is nothing to compare with
+
+
+def own_errors(limit, names):
+    """Root mean square over steps and samples of the limit's own standard error."""
+    return {n: float(np.sqrt(np.nanmean(limit[f"{n}_error"].values ** 2))) for n in names if f"{n}_error" in limit}
+
+
+def refine(
+    system,
+    problem,
+    training,
+    *,
+    key,
+    record,
+    observe,
+    memory,
+    smallest=None,
+    start=512,
+    load=None,
+    save=None,
+    report=None,
+):
+    """Double the particles until the limit's error is a quarter of the smallest finite-width error.
+
+    The next number is guessed from the error seen and the rate M^{−1/2}, at most sixteen times the last.
+
+    Args:
+        system: a limit without particle number.
+        smallest: {quantity: smallest finite-width error}; by default the error need only be 1% of the root
+            mean square prediction.
+        start: particles to begin with.
+        load, save: system → stored dataset or None, and (system, dataset) → None.
+    Returns:
+        the dataset, with attributes `particles` and `refinement`, which says why it stopped.
+    """
+    particles = start
+    while True:
+        candidate = system.with_particles(particles)
+        limit = load(candidate) if load else None
+        if limit is None:
+            limit = run(candidate, problem, training, [], key, record, observe, memory, report)
+            if save:
+                save(candidate, limit)
+        if smallest is None:
+            targets = {"prediction": ALONE * float(np.sqrt(np.nanmean(limit.prediction.values**2)))}
+        else:
+            targets = {n: SHARE * value for n, value in smallest.items()}
+        errors = own_errors(limit, targets)
+        ratios = {n: errors[n] / max(targets[n], 1e-300) for n in errors if np.isfinite(errors[n])}
+        worst = max(ratios, key=ratios.get) if ratios else None
+        goal = "a quarter of the smallest finite-width error" if smallest else "1% of the rms prediction"
+        if worst is None:
+            reason = "stopped: the limit diverged at the start"
+        elif ratios[worst] <= 1:
+            reason = f"reached: rms error {errors[worst]:.2g} of the {worst} is below {goal}, {targets[worst]:.2g}"
+        else:
+            factor = min(16, 2 ** int(np.ceil(np.log2(ratios[worst] ** 2 * 1.1))))
+            following = particles * factor
+            larger = system.with_particles(following)
+            fits = larger.plan(problem, training, 1, memory)[0].memory_bytes(problem, training) <= memory
+            if following <= MOST and fits:
+                particles = following
+                continue
+            bound = f"{MOST} particles" if fits else f"{memory:.3g} bytes of memory"
+            reason = (
+                f"stopped at the bound of {bound}: rms error {errors[worst]:.2g} of the {worst} is above "
+                f"{goal}, {targets[worst]:.2g}"
+            )
+        return limit.assign_attrs(particles=particles, replicates=system.count, refinement=reason)
+
+
+def fixed(system, limit):
+    """A limit whose particle number was given, with the same attributes."""
+    return limit.assign_attrs(
+        particles=system.rows, replicates=system.count, refinement="not refined: the particle number was given"
+    )
+
+
