@@ -1,6 +1,7 @@
 """How the particles of a limit are drawn: points and weights for the standard normal law in D dimensions."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -24,6 +25,10 @@ class Sampler:
 
     def check(self, dimension):
         """Raise one sentence if this rule does not exist in that dimension."""
+
+    def settled(self, particles, dimension):
+        """The particle number that the rule will have, or None where that is free."""
+        return particles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +92,15 @@ class Quadrature(Sampler):
                 f"but is Quadrature() for {dimension}."
             )
 
+    def nodes_for(self, particles, dimension):
+        """Nodes each way for at least so many particles."""
+        return self.nodes or max(2, min(180, math.ceil(particles ** (1 / dimension) - 1e-9)))
+
+    def settled(self, particles, dimension):
+        if self.nodes is None and particles is None:
+            return None
+        return self.nodes_for(particles, dimension) ** dimension
+
     def rule(self, nodes, dimension):
         """Points (nodes^D, D) and weights of the tensor rule for N(0, I)."""
         x, w = np.polynomial.hermite_e.hermegauss(nodes)
@@ -97,7 +111,7 @@ class Quadrature(Sampler):
         return np.stack([g.ravel() for g in grids], 1), weights
 
     def replicates(self, key, particles, dimension, count):
-        nodes = self.nodes or max(2, min(180, int(np.ceil(particles ** (1 / dimension) - 1e-9))))
+        nodes = self.nodes_for(particles, dimension)
         fine, fine_weights = self.rule(nodes, dimension)
         coarse, coarse_weights = self.rule(max(1, nodes - max(1, nodes // 4)), dimension)
         missing = len(fine) - len(coarse)

@@ -46,7 +46,7 @@ def refine(
     """
     particles = start
     while True:
-        candidate = system.with_particles(particles)
+        candidate = system.with_particles(particles).settled(problem)
         limit = load(candidate) if load else None
         if limit is None:
             limit = run(candidate, problem, training, [], key, record, observe, memory, report)
@@ -77,7 +77,7 @@ def refine(
                 f"stopped at the bound of {bound}: rms error {errors[worst]:.2g} of the {worst} is above "
                 f"{goal}, {targets[worst]:.2g}"
             )
-        return limit.assign_attrs(particles=particles, replicates=system.count, refinement=reason)
+        return limit.assign_attrs(particles=candidate.rows, replicates=system.count, refinement=reason)
 
 
 def fixed(system, limit):

@@ -119,6 +119,7 @@ def simulate(
     record = check_record(record, training.steps)
     memory = check_memory(memory)
     system.check(problem, training)
+    system = system.settled(problem)
     if system.is_limit and system.rows is None:
         from meanfield.studies.refine import refine
 

@@ -5,11 +5,13 @@ name, flushed to disk and renamed; its SHA-256 stands in a trailer behind the ne
 netCDF do not look. A result is done if and only if its file is there and whole.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
+import time
 import uuid
 import warnings
 
@@ -23,6 +25,10 @@ LENGTH = len(TRAILER) + 64
 
 class StoreError(ValueError):
     """A store that cannot be used as asked; the message is one sentence."""
+
+
+class StoreWriteError(OSError):
+    """A result could not be written, on a full disk for example; the message is one sentence."""
 
 
 class Store:
@@ -40,6 +46,7 @@ class Store:
             raise StoreError(f"Store {self.path} cannot be made: {_reason(error)}.") from None
         if not os.access(self.path / "cells", os.W_OK):
             raise StoreError(f"Store {self.path} cannot be written to: permission denied.")
+        self._sweep()
         manifest = self.manifest()
         if manifest is None:
             foreign = [p.name for p in self.path.iterdir() if p.name != "cells" and not p.name.startswith(".")]
@@ -55,6 +62,13 @@ class Store:
                 f"{'differs' if len(differing) == 1 else 'differ'}. Choose another folder."
             )
 
+    def _sweep(self):
+        """Remove temporary files that a killed run left an hour ago or earlier."""
+        for path in [*self.path.glob(".*.tmp"), *(self.path / "cells").glob(".*.tmp")]:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > 3600:
+                    path.unlink()
+
     def manifest(self):
         """What the store says of itself, or None if it is new."""
         try:
@@ -65,7 +79,7 @@ class Store:
             raise StoreError(f"Store {self.path} has an unreadable study.json: {_reason(error)}.") from None
 
     def write_manifest(self, manifest):
-        self._write(self.manifest_path, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        self.write_plain("study.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def cell_path(self, description):
         return self.path / "cells" / f"{digest(description)}.nc"
@@ -90,6 +104,10 @@ class Store:
         """Write one result; when it returns, the result is on disk."""
         self.write_path(self.cell_path(description), to_bytes(dataset))
 
+    def write_plain(self, name, data):
+        """A small file beside the results."""
+        self._write(self.path / name, data)
+
     def write_path(self, path, data):
         self._write(path, data + TRAILER + hashlib.sha256(data).hexdigest().encode())
 
@@ -108,7 +126,7 @@ class Store:
                 os.close(folder)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise StoreError(
+            raise StoreWriteError(
                 f"Store {self.path} cannot be written to: {_reason(error)}. What was finished is kept; give the "
                 "same command again to go on."
             ) from None

@@ -67,6 +67,7 @@ class Study:
             instance("response", self.response, Response, "a meanfield.Response(...)")
             self.response.check(self.model, self.problem, self.training)
         limit.check(self.problem, self.training)
+        set_("limit", limit.settled(self.problem))
         for size in self.grid():
             self.model.finite(**size).check(self.problem, self.training)
 

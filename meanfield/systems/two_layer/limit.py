@@ -59,6 +59,13 @@ class TwoLayerLimit(System):
     def with_particles(self, rows):
         return dataclasses.replace(self, rows=rows)
 
+    def settled(self, problem):
+        """With the particle number that stored neurons or a rule with given nodes determine."""
+        if not self.initial.sampled:
+            return self.with_particles(self.initial.weights.size)
+        dimension = self.initial.dimension(problem.inputs, problem.outputs, self.bias)
+        return self.with_particles(self.sampler.settled(self.rows, dimension))
+
     def plan(self, problem, training, seeds, memory):
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         chunk, together = plan_rows(self.rows, self.count, samples, 8, memory)
