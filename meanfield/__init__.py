@@ -12,6 +12,7 @@ _NAMES = {
     "GradientDescent": "model.gradient_descent",
     "GradientFlow": "model.gradient_flow",
     "Langevin": "model.langevin",
+    "NormalizedDescent": "model.normalized_descent",
     "Optax": "model.optax_training",
     "Measure": "model.measure",
     "IID": "model.sampler",

@@ -168,7 +168,7 @@ def opened(store):
     if about.exists():
         try:
             module = load(json.loads(about.read_text())["experiment"])
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, OSError):
             raise UsageError(f"Store {store} has an unreadable experiment.json.") from None
     if module is not None and (store / "result.nc").exists():
         try:
@@ -240,7 +240,8 @@ def cite(name, words):
 
 def no_more(command, words):
     if words:
-        raise UsageError(f"`meanfield {command}` takes one argument, but also got {words[0]!r}.")
+        number = "one argument" if COMMANDS[command] else "no argument"
+        raise UsageError(f"`meanfield {command}` takes {number}, but {'also ' * COMMANDS[command]}got {words[0]!r}.")
 
 
 def dispatch(arguments):

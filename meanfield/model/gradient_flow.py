@@ -18,6 +18,8 @@ class GradientFlow(Training):
     The estimated local errors, in root mean square over particles, are kept below `tolerance` per unit of
     the whole time, so that they sum to at most `tolerance`; what the flow does to them afterwards comes on
     top. In float32 the tolerance cannot go below about 1e-5 of the parameters' size and is raised to that.
+    Where φ has kinks the velocity of a neuron jumps, and steps of length `tolerance` · T are taken as they
+    are: a wide network, in which some neuron meets a kink at any time, needs up to 1/tolerance steps.
     `step` counts the saved times 0, 1, ..., save − 1.
 
     Args:
@@ -51,7 +53,9 @@ class GradientFlow(Training):
         """From one saved time to the next."""
         interval = self.time / (self.save - 1)
         moved, h = dormand_prince(
-            lambda p: _negative(gradient(p)[0]), parameters, interval, memory.slots, self.tolerance / self.time, norm
+            lambda p: _negative(gradient(p)[0]),
+            *(parameters, interval, memory.slots, self.tolerance / self.time, norm),
+            shortest=self.tolerance * self.time,
         )
         return moved, Memory(memory.count + 1, h.astype(memory.slots.dtype)), None
 

@@ -1,6 +1,7 @@
 """Laws ρ_0 from which the neurons of a two-layer network are drawn.  THEORY 1."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,55 @@ from meanfield.base.fingerprint import describe
 from meanfield.base.text import Concise
 
 
+BLOCK = 256  # neurons drawn from one key
+GROUP = 8  # blocks drawn at a time
+
+
 class Initial(Concise):
-    """The interface: `sample(key, neurons, inputs, outputs, bias)` draws neurons, traceable; `replicates`
+    """The interface: `block(key, number, inputs, outputs, bias)` draws 256 neurons, traceable; `replicates`
     gives the particles of a limit, on the host. Neurons are {a (n, k), w (n, d)} and b (n,) if `bias`."""
 
     paired = False
     sampled = True
+
+    def sample(self, key, neurons, inputs, outputs, bias):
+        """Neurons of one network, traceable: neuron i depends on the key and i only, so that a narrow
+        network is the first part of a wide one and no draw depends on how work is cut."""
+        numbers = jnp.arange(-(-self._drawn(neurons) // BLOCK))
+        blocks = jax.vmap(lambda number: self.block(key, number, inputs, outputs, bias))(numbers)
+        points = {name: value.reshape(-1, *value.shape[2:]) for name, value in blocks.items()}
+        return self._finished(points, neurons, jnp)
+
+    def sample_many(self, keys, neurons, inputs, outputs, bias, dtype):
+        """The same for many keys, on the host: one compiled program draws blocks for any width."""
+        blocks = -(-self._drawn(neurons) // BLOCK)
+        rows, numbers = (index.ravel() for index in np.indices((len(keys), blocks)))
+        missing = -rows.size % GROUP
+        rows, numbers = np.pad(rows, (0, missing)), np.pad(numbers, (0, missing))
+        drawn = {}
+        for start in range(0, rows.size, GROUP):
+            part = slice(start, start + GROUP)
+            group = _draw_group(self, keys[rows[part]], numbers[part], inputs, outputs, bias)
+            for name, value in group.items():
+                if name not in drawn:
+                    drawn[name] = np.empty((rows.size, *value.shape[1:]), dtype)
+                drawn[name][part] = value
+        size = len(keys) * blocks
+        points = {n: v[:size].reshape(len(keys), blocks * BLOCK, *v.shape[2:]) for n, v in drawn.items()}
+        networks = [self._finished({n: v[i] for n, v in points.items()}, neurons, np) for i in range(len(keys))]
+        return {name: np.stack([network[name] for network in networks]) for name in points}
+
+    def _drawn(self, neurons):
+        """Independent draws behind so many neurons."""
+        return -(-neurons // 2) if self.paired else neurons
+
+    def _finished(self, points, neurons, xp):
+        """Cut to the number of neurons; pairs stand side by side."""
+        if self.paired:
+            points = {name: xp.repeat(value, 2, axis=0) for name, value in points.items()}
+            sign = xp.where(xp.arange(points["a"].shape[0]) % 2 == 0, 1.0, -1.0).astype(points["a"].dtype)
+            points["a"] = points["a"] * sign[:, None]
+        return {name: value[:neurons] for name, value in points.items()}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -58,18 +102,14 @@ class Gaussian(Initial):
             points["b"] = self.bias * z[..., -1] if self.bias > 0 else jnp.zeros(z.shape[:-1], z.dtype)
         return points
 
-    def sample(self, key, neurons, inputs, outputs, bias):
-        key_readout, key_weights, key_bias = jax.random.split(key, 3)
-        drawn = -(-neurons // 2) if self.paired else neurons
+    def block(self, key, number, inputs, outputs, bias):
+        key_readout, key_weights, key_bias = jax.random.split(jax.random.fold_in(key, number), 3)
         points = {
-            "a": self.readout * jax.random.normal(key_readout, (drawn, outputs)),
-            "w": self.weights * jax.random.normal(key_weights, (drawn, inputs)),
+            "a": self.readout * jax.random.normal(key_readout, (BLOCK, outputs)),
+            "w": self.weights * jax.random.normal(key_weights, (BLOCK, inputs)),
         }
         if bias:
-            points["b"] = self.bias * jax.random.normal(key_bias, (drawn,))
-        if self.paired:
-            points = {name: jnp.repeat(value, 2, axis=0)[:neurons] for name, value in points.items()}
-            points["a"] = points["a"] * jnp.where(jnp.arange(neurons) % 2 == 0, 1.0, -1.0)[:, None]
+            points["b"] = self.bias * jax.random.normal(key_bias, (BLOCK,))
         return points
 
     def replicates(self, sampler, key, particles, inputs, outputs, bias, count):
@@ -144,9 +184,9 @@ class Atoms(Initial):
             points["b"] = self.b
         return points
 
-    def sample(self, key, neurons, inputs, outputs, bias):
-        """Draws with replacement; neuron i depends on the key and i only."""
-        uniform = jax.random.uniform(key, (neurons,))
+    def block(self, key, number, inputs, outputs, bias):
+        """Draws with replacement."""
+        uniform = jax.random.uniform(jax.random.fold_in(key, number), (BLOCK,))
         rows = jnp.searchsorted(jnp.cumsum(jnp.asarray(self.weights)), uniform, side="right")
         rows = jnp.minimum(rows, self.weights.size - 1)
         return {name: jnp.asarray(value)[rows] for name, value in self._points().items()}
@@ -162,6 +202,11 @@ class Atoms(Initial):
     def describe(self):
         names = ("a", "w", "b", "weights")
         return {"class": "Atoms", **{n: describe(getattr(self, n)) for n in names}}
+
+
+@functools.partial(jax.jit, static_argnames=("initial", "inputs", "outputs", "bias"))
+def _draw_group(initial, keys, numbers, inputs, outputs, bias):
+    return jax.vmap(lambda key, number: initial.block(key, number, inputs, outputs, bias))(keys, numbers)
 
 
 def check_initial(initial):

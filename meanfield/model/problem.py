@@ -87,14 +87,14 @@ class Problem(Samples):
         P mod size samples left over wait for the next epoch.
         """
         samples = self.samples
+        x, y = jnp.asarray(self.x), jnp.asarray(self.y)
         if size is None or size == samples:
-            return self.x, self.y, jnp.full((samples,), 1.0 / samples, self.x.dtype)
+            return x, y, jnp.full((samples,), 1.0 / samples, x.dtype)
         per_epoch = samples // size
         key = jax.random.key(key)
         order = jax.random.permutation(jax.random.fold_in(key, step // per_epoch), samples)
         rows = jax.lax.dynamic_slice(order, ((step % per_epoch) * size,), (size,))
-        weight = jnp.full((size,), 1.0 / size, self.x.dtype)
-        return jnp.asarray(self.x)[rows], jnp.asarray(self.y)[rows], weight
+        return x[rows], y[rows], jnp.full((size,), 1.0 / size, x.dtype)
 
     def check_batch(self, size):
         """Whether a mini-batch of that size can be drawn."""

@@ -69,7 +69,7 @@ class Stream(Samples):
     def batch(self, step, size=None, key=None):
         """(x, y, weight) of step number `step`: fresh samples, weight 1/batch_size each."""
         x, y = self.draw(self._key(step + 1), self.batch_size)
-        dtype = self.x.dtype
+        dtype = jnp.asarray(self.x).dtype  # float32 outside the float64 context
         y = jnp.asarray(y, dtype)
         y = y[:, None] if y.ndim == 1 else y
         if isinstance(self.loss, losses.Softmax) and y.shape[1] == 1:

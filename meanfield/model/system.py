@@ -50,7 +50,10 @@ class System:
     - `check(problem, training)`: raise one sentence if they do not fit.
     - `plan(problem, training, seeds, memory)`: (system, seeds at a time) such that neither memory nor cache
       overflow; the system may come back with a chunk size.
-    - `init(problem, training, key)`: the state at step 0.
+    - `init(problem, training, key)`: the state at step 0; `start(problem, training, keys)`: those of many
+      networks at once, on the host (a limit's own, from its one key).
+    - `core()`: the system without what only `init` needs, so that more settings share a compiled program;
+      `step`, `observe` and `look` are called on it.
     - `step(problem, training, state, key)`: the next one; `state.finite` says whether the predictions that
       the step saw were finite.
     - `observe(problem, state)`: {name: array} for the names in `variables`.

@@ -22,13 +22,17 @@ def log_log_slope(sizes, errors, repeats):
     Returns:
         (slope, standard error), two floats.
     Raises:
-        ValueError: if there are fewer than two sizes or an error that is not positive.
+        ValueError: if there are fewer than two sizes, if they do not increase, or if an error is not positive.
     Accuracy: exact fit; the standard error to O(1/repeats).
     Source: delta method; THEORY 9.
     """
     sizes, errors = np.asarray(sizes, float), np.asarray(errors, float)
     if sizes.ndim != 1 or sizes.size < 2 or errors.shape != sizes.shape:
         raise ValueError(f"Argument `sizes` must hold at least two sizes, one per error, but is {sizes.tolist()}.")
+    if not (np.diff(sizes) > 0).all() or not sizes[0] > 0:
+        raise ValueError(f"Argument `sizes` must be positive and increasing, but is {sizes.tolist()}.")
+    if not repeats >= 1:
+        raise ValueError(f"Argument `repeats` must be at least 1, but is {repeats}.")
     if not (errors > 0).all() or not np.isfinite(errors).all():
         raise ValueError(f"Argument `errors` must be positive, but is {errors.tolist()}.")
     x = np.log(sizes)
@@ -92,11 +96,14 @@ def fit_power_law(sizes, squares, errors):
     Args:
         sizes: (K,); squares: (K,), of either sign; errors: standard errors of the squares, (K,), > 0.
     """
+    squares = np.asarray(squares, float)
+    if not (squares > 0).any():
+        return PowerLaw(math.nan, math.nan)
     x = np.log(np.asarray(sizes, float))
     center = x.mean()
     weights = 1.0 / np.asarray(errors, float) ** 2
-    scale = max(np.abs(squares).max(), 1e-300)
-    y, weights = np.asarray(squares, float) / scale, weights * scale**2
+    scale = np.abs(squares).max()
+    y, weights = squares / scale, weights * scale**2
 
     def profile(p):
         shape = np.exp(2 * p * (x - center))

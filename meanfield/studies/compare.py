@@ -65,10 +65,14 @@ def squared_distances(finite, limit, quantity, size, selection):
 
 def exponent(sizes, squares, cross):
     """(exponent, standard error, constant): jackknife over seeds, all sizes together, and on top of it what
-    the limit's own error, which moves all squares by up to `cross` at once, can do to the slope."""
-    errors = np.hypot(squares.error, cross)
-    if not (errors > 0).all():
-        errors = np.maximum(errors, 1e-12 * np.abs(squares.value).max() + 1e-300)
+    the limit's own error, which moves all squares by up to `cross` at once, can do to the slope.
+
+    Weights come from errors smoothed over sizes by a power law: where few seeds happen to give a small
+    square they give it a small error too, and with such weights the slope spreads more than its error says.
+    """
+    errors = np.maximum(squares.error, 1e-12 * np.abs(squares.value).max() + 1e-300)
+    x = np.log(np.asarray(sizes, float))
+    errors = np.hypot(np.exp(np.polyval(np.polyfit(x, np.log(errors), 1), x)), cross)
     fit = fit_power_law(sizes, squares.value, errors)
     if math.isnan(fit.exponent):
         return math.nan, math.inf, math.nan
@@ -100,7 +104,7 @@ def advice(kind, value, error, predicted, repeats, squares, has_control, limit_e
         return "at least 3 seeds, 32 for a firm exponent"
     if kind == "bias" and not has_control:
         return "the control variate: response=meanfield.Response()"
-    if floor and kind == "bias":
+    if floor:
         return "more particles in the limit, or Quadrature() where a neuron has at most 3 dimensions"
     if math.isfinite(error) and 2 * half >= LONGEST:
         needed = math.ceil(1.1 * repeats * (2 * half / LONGEST) ** 2 / 8) * 8
@@ -170,7 +174,11 @@ def compare(finite, limit, laws=None):
                 ("error_high", squares.value + half),
             ):
                 out[name][:, q, k] = np.sqrt(np.maximum(square, 0))
-            if kind not in predictions or finite.sizes[size] < 2:
+            if kind not in predictions:
+                continue
+            if finite.sizes[size] < 2:
+                out["predicted"][q, k], out["exponent_error"][q, k] = predictions[kind], math.inf
+                out["verdict"][q, k], out["advice"][q, k] = "not resolved", f"at least two {size}s"
                 continue
             value, error, constant = exponent(finite[size].values, squares, cross)
             out["exponent"][q, k], out["exponent_error"][q, k] = value, error

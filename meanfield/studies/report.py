@@ -20,7 +20,9 @@ def with_error(value, error):
     """A value and its standard error with two digits of the error: -0.496 ± 0.011."""
     if not math.isfinite(value):
         return "no signal"
-    if not math.isfinite(error) or error <= 0:
+    if not math.isfinite(error):
+        return f"{value:.2g} ± unknown"
+    if error <= 0:
         return f"{value:.3g}"
     digits = max(0, min(12, 1 - math.floor(math.log10(error))))
     return f"{value:.{digits}f} ± {error:.{digits}f}"

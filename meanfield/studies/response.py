@@ -37,7 +37,8 @@ class Response:
             deviation is 1/√(2 draws). Below that the response is a matrix and the covariance needs no draws.
         replicates: independent limits, at least 2, whose spread is the error.
         sampler: `IID()`, `Sobol()` or `Quadrature()`.
-        bias_draws: random directions for the 1/n bias, each about six runs of the limit.
+        bias_draws: random directions for the 1/n bias, each about six runs of the limit; as many as there
+            are particles: every direction once instead, without randomness.
     """
 
     particles: int = 2048
@@ -175,7 +176,9 @@ def _spread(prepared, replicate, counts):
 def _bias(prepared, replicate, counts):
     """n (E f_n − f) in the limit, (S, P + P', k), of one replicate."""
     field = prepared.field(replicate, counts)
-    exact = not prepared.model.initial.sampled and field.weights.shape[0] <= max(prepared.response.bias_draws, 64)
+    atoms = not prepared.model.initial.sampled
+    few = field.weights.shape[0] <= max(prepared.response.bias_draws, 64 if atoms else 0)
+    exact = few and not prepared.model.initial.paired
     if exact:
         changes, scale = linear.every_direction(field.weights), 0.5
     else:
@@ -253,9 +256,9 @@ def control_cell(prepared, system, numbers, key, record):
         parts = []
         for start in range(0, len(keys), together):
             batch = keys[start : start + together]
-            points, weights = _initial_neurons(system, problem, jnp.stack(batch))
+            points, weights = _initial_neurons(system, problem, jnp.stack(batch), together)
             forcing, out = linear.networks_forcing(prepared.setting, field, points, weights, counts)
-            parts.append(prepared.answer(field, 0, counts, forcing, out))
+            parts.append(prepared.answer(field, 0, counts, forcing, out)[: len(batch)])
         deviation = np.concatenate(parts)
     data = {"prediction_control": deviation[:, :, : problem.samples]}
     label = "first-order deviation of the network from the limit"
@@ -267,18 +270,15 @@ def control_cell(prepared, system, numbers, key, record):
     return dataset(data, variables, coords, {})
 
 
-@jax.jit
-def _initial_neurons(system, problem, keys):
-    """The neurons a network starts from, in its own precision, as float64."""
-
-    def one(key):
-        points = system.initial.sample(key, system.rows, problem.inputs, problem.outputs, system.bias)
-        return jax.tree.map(lambda leaf: leaf.astype(system.dtype).astype("float64"), points)
-
-    present = jnp.arange(system.rows) < system.width
-    weights = jnp.where(present, 1.0 / system.width, 0.0)
-    points = jax.vmap(one)(keys)
-    return points, jnp.broadcast_to(weights, (keys.shape[0], system.rows))
+def _initial_neurons(system, problem, keys, together):
+    """The neurons networks start from, in their own precision, as float64; `together` networks, the last
+    one repeated where there are fewer keys."""
+    rows = np.minimum(np.arange(together), len(keys) - 1)
+    shape = (system.rows, problem.inputs, problem.outputs, system.bias)
+    points = system.initial.sample_many(keys[rows], *shape, system.dtype)
+    weights = np.where(np.arange(system.rows) < system.width, 1.0 / system.width, 0.0)
+    points = {name: jnp.asarray(value, "float64") for name, value in points.items()}
+    return points, jnp.asarray(np.broadcast_to(weights, (together, system.rows)))
 
 
 def fluctuation(
@@ -311,7 +311,7 @@ def fluctuation(
     check_run(problem, training, ())
     response = Response(particles, draws, replicates, sampler, bias_draws)
     response.check(model, problem, training)
-    key = integer("key", key, 0)
+    key = integer("key", key, 0, 2**63 - 1)
     record = check_record(record, training.steps)
     prepared = response.prepare(model, problem, training, key, check_memory(memory))
     return fluctuation_group(prepared, record)

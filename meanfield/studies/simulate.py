@@ -27,7 +27,8 @@ FIRST_BAD = Variable((), "first step with a value that is not finite, -1 if none
 def check_run(problem, training, observe):
     """Checks that `simulate`, `study` and `fluctuation` share."""
     instance("problem", problem, Samples, "a Problem or a Stream")
-    instance("training", training, Training, "one of meanfield.GradientDescent, GradientFlow, Langevin, Optax")
+    rule = "one of meanfield.GradientDescent, GradientFlow, Langevin, Optax"
+    instance("training", training, Training, rule)
     training.check(problem)
     if isinstance(observe, Observable):
         observe = (observe,)

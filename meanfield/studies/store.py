@@ -21,6 +21,7 @@ from meanfield.base.fingerprint import digest
 
 TRAILER = b"\nsha256="
 LENGTH = len(TRAILER) + 64
+MANIFEST = {"identity", "memory", "request"}  # what every study.json holds
 
 
 class StoreError(ValueError):
@@ -72,7 +73,10 @@ class Store:
     def manifest(self):
         """What the store says of itself, or None if it is new."""
         try:
-            return json.loads(self.manifest_path.read_text())
+            manifest = json.loads(self.manifest_path.read_text())
+            if not isinstance(manifest, dict) or not MANIFEST <= manifest.keys():
+                raise ValueError("it is not what a study writes")
+            return manifest
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -159,7 +163,12 @@ def read_checked(path):
 
 def read_checked_tree(path):
     """The tree in a file, its checksum verified."""
-    with xr.open_datatree(io.BytesIO(read_bytes(path)), engine="h5netcdf") as tree:
+    return read_tree(read_bytes(path))
+
+
+def read_tree(data):
+    """The tree in netCDF-4."""
+    with xr.open_datatree(io.BytesIO(data), engine="h5netcdf") as tree:
         return tree.load()
 
 

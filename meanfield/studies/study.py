@@ -20,7 +20,7 @@ from meanfield.studies.refine import fixed, refine
 from meanfield.studies.response import Response, control_cell, fluctuation_group
 from meanfield.studies.simulate import MEMORY, check_memory, check_record, check_run, run, seed_list
 from meanfield.studies.stability import warn_above_edge
-from meanfield.studies.store import Store, StoreError, read_checked_tree, to_bytes
+from meanfield.studies.store import Store, StoreError, read_checked_tree, read_tree, to_bytes
 
 BLOCK = 8  # seeds of one cell
 
@@ -53,8 +53,8 @@ class Study:
                 fail("sizes", f"a dictionary with the keys {' or '.join(sorted(known))}", list(self.sizes))
         plural = {name: integers(f"{name}s", values) for name, values in self.sizes.items()}
         set_("sizes", plural)
-        set_("seeds", integer("seeds", self.seeds, 1))
-        set_("key", integer("key", self.key, 0))
+        set_("seeds", integer("seeds", self.seeds, 1, 2**32))
+        set_("key", integer("key", self.key, 0, 2**63 - 1))
         set_("record", check_record(self.record, self.training.steps))
         if self.memory is not None:
             check_memory(self.memory)
@@ -160,8 +160,9 @@ class Study:
         _warn_of_divergence(finite, limit)
         if store is None:
             return tree
-        store.write_path(store.path / "study.nc", to_bytes(tree))
-        return read_checked_tree(store.path / "study.nc")
+        data = to_bytes(tree)
+        store.write_path(store.path / "study.nc", data)
+        return read_tree(data)  # the file may be another process's by now
 
     def summary(self):
         """The settings as a person reads them."""

@@ -19,7 +19,8 @@ BLOCK = 48  # recorded steps between two looks of the host
 
 class Trajectory(NamedTuple):
     """Recorded arrays (axes: recorded step, then seed or replicate where there is one), the recorded steps,
-    observables {name: (steps, arrays)}, the first bad step of every network, and the last state."""
+    observables {observable: (steps, [looks])}, the first bad step of every network, and a state of the
+    shape that the system has (its values are those of no particular step)."""
 
     arrays: dict
     steps: np.ndarray
@@ -42,23 +43,17 @@ def _over_seeds(system, function):
 
 
 @jax.jit
-def _init(system, problem, training, keys):
-    traces["init"] += 1
-    problem = problem.astype(system.dtype)
-    return jax.vmap(lambda key: system.init(problem, training, key))(keys)
-
-
-@jax.jit
 def _observe(system, problem, state):
     traces["observe"] += 1
     problem = problem.astype(system.dtype)
     return _over_seeds(system, lambda s: system.observe(problem, s))(state)
 
 
-@functools.partial(jax.jit, donate_argnums=(3, 4))
-def _advance(system, problem, training, state, bad, keys, counts):
-    """For every entry of `counts`: look, then take that many steps. The first step of each stands in the
-    same computation as the look, so that both share one forward pass."""
+@functools.partial(jax.jit, donate_argnums=(3, 4), static_argnames="single")
+def _advance(system, problem, training, state, bad, keys, counts, single):
+    """For every entry of `counts`: look, then take that many steps, at least one. The first step of each
+    stands in the same computation as the look, so that both share one forward pass. `single` says that all
+    counts are 1: half as much to compile."""
     traces["advance"] += 1
     problem = problem.astype(system.dtype)
 
@@ -80,7 +75,8 @@ def _advance(system, problem, training, state, bad, keys, counts):
     def look_and_step(carry, count):
         seen = _over_seeds(system, lambda s: system.observe(problem, s))(carry[0])
         carry = step_all(carry)
-        carry = jax.lax.fori_loop(1, count, lambda _, c: step_all(c), carry)
+        if not single:
+            carry = jax.lax.fori_loop(1, count, lambda _, c: step_all(c), carry)
         return carry, seen
 
     first = jax.tree.map(lambda leaf: leaf.reshape(-1)[0], training.count(state.memory))
@@ -100,17 +96,26 @@ def _look(observable, system, problem, state, initial):
 
 
 def _blocks(steps, stops):
-    """Cut the recorded steps into blocks that end at `stops`, of one length as far as possible."""
-    edges = [0]
-    positions = sorted({int(np.searchsorted(steps, s)) for s in stops} | {len(steps) - 1})
-    for position in positions:
-        length = position - edges[-1]
-        if length <= 0:
-            continue
-        size = next((b for b in range(BLOCK, BLOCK // 2, -1) if length % b == 0), BLOCK)
-        start = edges[-1]
-        edges += list(range(start + size, position, size)) + [position]
-    return list(zip(edges, edges[1:], strict=False))
+    """Cut the steps between recorded ones into blocks of one length that end at `stops`, as far as possible.
+
+    Returns [(first, counts)]: position of the first recorded step, and the steps to take after each look.
+    Without stops the look at the last step is part of the last block, and the steps after it, which round
+    the block up to the common length, are thrown away.
+    """
+    gaps = np.diff(steps)
+    if not len(stops):
+        looks = len(steps)
+        number = -(-looks // BLOCK)
+        length = -(-looks // number)
+        counts = np.concatenate([gaps, np.ones(number * length - len(gaps), int)])
+        return [(start, counts[start : start + length]) for start in range(0, number * length, length)]
+    blocks, start = [], 0
+    for stop in sorted({int(np.searchsorted(steps, s)) for s in stops} | {len(gaps)}):
+        size = next((b for b in range(BLOCK, BLOCK // 2, -1) if (stop - start) % b == 0), BLOCK)
+        for first in range(start, stop, size):
+            blocks.append((first, gaps[first : min(first + size, stop)]))
+        start = stop
+    return blocks
 
 
 def follow(system, problem, training, keys, record, observables=(), report=None):
@@ -119,17 +124,13 @@ def follow(system, problem, training, keys, record, observables=(), report=None)
     Must be called inside the float64 context. `report` is called with the number of steps just taken.
     """
     keys_init, keys_step = _split(keys)
-    if system.is_limit:
-        state = system.init(problem, training, keys_init)
-        bad = jnp.full((system.count,), -1, jnp.int32)
-    else:
-        state = _init(system, problem, training, keys_init)
-        bad = jnp.full((keys.shape[0],), -1, jnp.int32)
+    state = system.start(problem, training, keys_init)
+    system = system.core()
+    networks = system.count if system.is_limit else keys.shape[0]
+    bad = jnp.full((networks,), -1, jnp.int32)
     observed = {o: (o.steps(training.steps), []) for o in observables}
     wanted = sorted({int(s) for steps, _ in observed.values() for s in steps})
-    steps = np.union1d(record, np.asarray(wanted, int)).astype(int)
-    if steps[0] != 0:
-        steps = np.concatenate([[0], steps])
+    steps = np.union1d(np.concatenate([[0], record]), wanted).astype(int)
     initial = jax.tree.map(jnp.copy, state) if observables else state
 
     def look(step, state):
@@ -137,24 +138,28 @@ def follow(system, problem, training, keys, record, observables=(), report=None)
             if step in at:
                 values.append(jax.tree.map(np.asarray, _look(observable, system, problem, state, initial)))
 
-    parts, done = [], 0
+    parts, looks = [], 0
+    single = bool((np.diff(steps) == 1).all())
     look(0, state)
-    for start, stop in _blocks(steps, wanted):
-        counts = jnp.asarray(np.diff(steps[start : stop + 1]), jnp.int32)
-        state, bad, seen = _advance(system, problem, training, state, bad, keys_step, counts)
+    for first, counts in _blocks(steps, wanted):
+        state, bad, seen = _advance(
+            system, problem, training, state, bad, keys_step, jnp.asarray(counts, jnp.int32), single
+        )
         parts.append(jax.tree.map(np.asarray, seen))
-        done = stop
+        looks = min(first + len(counts), len(steps))
         if report is not None:
-            report(int(steps[stop] - steps[start]))
-        look(int(steps[stop]), state)
+            report(int(steps[min(looks, len(steps) - 1)] - steps[first]))
+        if wanted:
+            look(int(steps[looks]), state)
         if (np.asarray(bad) >= 0).all():
             break
-    parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], _observe(system, problem, state)))
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    missing = len(steps) - 1 - done
+    if wanted and looks == len(steps) - 1:
+        parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], _observe(system, problem, state)))
+    arrays = {name: np.concatenate([part[name] for part in parts])[: len(steps)] for name in parts[0]}
+    missing = len(steps) - arrays["loss"].shape[0]
     if missing:
         arrays = {n: np.concatenate([a, np.full((missing, *a.shape[1:]), np.nan, a.dtype)]) for n, a in arrays.items()}
-    bad = _mark_bad(arrays, steps, np.array(bad))
+    bad = _mark_bad(arrays, steps, np.where(np.asarray(bad) > steps[-1], -1, bad))
     keep = np.isin(steps, record)
     arrays = {name: values[keep] for name, values in arrays.items()}
     return Trajectory(arrays, steps[keep], observed, bad, state)

@@ -203,6 +203,57 @@ def test_a_solution_that_leaves_every_bound_becomes_nan():
     assert np.isnan(y)
 
 
+def jumping(y):
+    """Coordinates that speed up by half when they pass zero: every velocity jumps once."""
+    return jnp.where(y < 0, 1.0, 1.5)
+
+
+@pytest.mark.parametrize("coordinates", [1, 40])
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-8, 1e-11])
+def test_jumps_of_the_velocity_cost_a_bounded_number_of_steps(coordinates, tolerance):
+    """From y_0 < 0: y(t) = 1.5 (t + y_0) once t > −y_0.
+
+    In the step of length `shortest` = tolerance in which coordinate i jumps by J_i = 1/2 it errs by at most
+    tolerance · J_i · max_θ|Σ_{c_i>θ} b_i − (1 − θ)|, each coordinate by itself. Nearing a jump takes about
+    log_5(1/tolerance) attempts a few times over, as every accepted step is followed by a longer one.
+    """
+    nodes = np.array([0.0, *(sum(row) for row in A)])
+    theta = (np.arange(2000) + 0.5) / 2000
+    worst = np.abs(np.array(B) @ (nodes[:, None] > theta) - (1 - theta)).max()
+    first = -np.linspace(0.1, 0.9, coordinates)
+    most = int(coordinates * (20 + 6 * math.log(1 / tolerance, 5)))
+    with double():
+        y, _ = dormand_prince(jumping, jnp.asarray(first), 1.0, 0.0, tolerance, largest, tolerance, most)
+        error = np.abs(np.asarray(y) - 1.5 * (1 + first))
+    assert error.max() <= worst * 0.5 * 1.001 * tolerance + tolerance + most * EPS
+
+
+def largest(y):
+    return jnp.abs(y).max()
+
+
+def test_without_a_shortest_step_a_jump_cannot_be_passed():
+    """Negative control: the error per unit time does not fall with the step."""
+    with double():
+        y, _ = dormand_prince(jumping, jnp.asarray([-0.3]), 1.0, 0.0, 1e-8, largest, 0.0, 30)
+    assert np.isnan(y).all()
+
+
+def test_an_unstable_mode_is_not_taken_for_a_jump():
+    """dy/dt = −1000 (y − cos t) is stiff: with a long `shortest` the error still decides."""
+
+    def stiff(y):
+        return {"t": jnp.ones(()), "y": -1000 * (y["y"] - jnp.cos(y["t"]))}
+
+    with double():
+        start = {"t": jnp.zeros(()), "y": jnp.ones(())}
+        norm = lambda y: jnp.sqrt(jnp.square(y["t"]) + jnp.square(y["y"]))  # noqa: E731
+        y, _ = dormand_prince(stiff, start, 1.0, 0.0, 1e-4, norm, 0.05)
+    truth = (1e6 * math.cos(1.0) + 1e3 * math.sin(1.0)) / (1e6 + 1)
+    # A step errs by at most 5% of the speed (|sin t| and 1) times its length, and the mode forgets.
+    assert abs(float(y["y"]) - truth) <= 0.05 * 0.05 * math.sqrt(2)
+
+
 def test_intervals_may_be_cut_anywhere():
     """Two intervals that add up to one give the same value within both tolerances."""
     run = jax.jit(lambda y, time: dormand_prince(velocity, y, time, 0.0, 1e-10, norm)[0])

@@ -436,21 +436,40 @@ def discrepancies(shift, deviation, repeats=400, **options):
 
 
 @pytest.mark.parametrize("weights", (None, WEIGHTS))
-@pytest.mark.parametrize("unbiased", (True, False))
-def test_the_discrepancy_is_the_double_sum(weights, unbiased):
+@pytest.mark.parametrize(("unbiased", "shift"), [(True, 0.3), (False, 0.3), (True, 0.0), (True, 2.0)])
+def test_the_discrepancy_and_its_error_are_their_double_sums(weights, unbiased, shift):
+    """The formulas of the docstring with dense matrices and explicit masks, value and standard error."""
     draw = rng(25)
-    x, y, b = draw.standard_normal((N, D)), draw.standard_normal((M, D)) + 0.3, draw.random(M)
-    a = np.full(N, 1 / N) if weights is None else weights / weights.sum()
-    b = b / b.sum()
+    x, y, b = draw.standard_normal((N, D)), draw.standard_normal((M, D)) + shift, draw.random(M) + 0.5
+    a = np.ones(N) if weights is None else weights
+    a, b = a / a.sum(), b / b.sum()
 
-    def mean(x, y, a, b, same):
-        kernel = np.exp(-np.sum((x[:, None] - y) ** 2, axis=2) / (2 * H * H))
-        mass = a[:, None] * b * (1 - np.eye(len(x)) if same and unbiased else 1)
-        return np.sum(mass * kernel) / mass.sum()
+    def kernel(x, y):
+        return np.exp(-np.sum((x[:, None] - y) ** 2, axis=2) / (2 * H * H))
 
-    truth = mean(x, x, a, a, True) + mean(y, y, b, b, True) - 2 * mean(x, y, a, b, False)
-    value, _ = maximum_mean_discrepancy(x, y, weights_x=weights, weights_y=b, bandwidth=H, unbiased=unbiased)
+    def centred_square(k, mass):
+        rows, columns = (k * mass).sum(1) / mass.sum(1), (k * mass).sum(0) / mass.sum(0)
+        return np.sum((mass * (k - rows[:, None] - columns + np.sum(k * mass) / mass.sum())) ** 2)
+
+    cross, mass = kernel(x, y), a[:, None] * b
+    truth, influence, degenerate = -2 * np.sum(mass * cross), 0.0, 4 * centred_square(cross, mass)
+    for k, w, across in (
+        (kernel(x, x), a, cross @ b - a @ cross @ b),
+        (kernel(y, y), b, a @ cross - a @ cross @ b),
+    ):
+        every = w[:, None] * w
+        others = every * (1 - np.eye(len(w)))
+        kept = others if unbiased else every
+        truth += np.sum(kept * k) / kept.sum()
+        rows = (others * k).sum(1) / others.sum(1) - np.sum(others * k) / others.sum()
+        influence += np.sum((2 * w * (rows - across)) ** 2) / others.sum()
+        degenerate += 2 * centred_square(k, others) / others.sum() ** 2
+    variance = max(influence - 2 * degenerate, 0.0) + degenerate
+    value, error = maximum_mean_discrepancy(
+        x, y, weights_x=weights, weights_y=b, bandwidth=H, unbiased=unbiased
+    )
     assert abs(value - truth) <= 4 * (N + M) * EPS
+    assert abs(error**2 - variance) <= 40 * (N + M) * EPS / min(N, M)  # φ_i is of order 1/n
 
 
 def test_the_discrepancy_does_not_depend_on_the_tiles(monkeypatch):
@@ -501,7 +520,7 @@ def test_the_standard_error_of_the_discrepancy_is_its_spread_over_samples(weight
 
 def test_the_standard_error_is_safe_where_the_laws_are_equal():
     """variance ≤ E se² ≤ 2 variance, both to O(1/n): V₂ is all there is, and it is counted once or twice."""
-    values, errors = discrepancies(0.0, 1.0)
+    values, errors = discrepancies(0.0, 1.0, repeats=1000)
     excess = values**2 - errors**2
     assert_mean(excess, -np.mean(values**2) / 2, bias=0.6 * np.mean(values**2))
     with pytest.raises(AssertionError):  # negative control: the delta method alone, V₁ without V₂

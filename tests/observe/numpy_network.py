@@ -1,7 +1,7 @@
-"""Two-layer networks in numpy, written from THEORY 1 apart from the library, to hold observables to.
+"""Networks in numpy to hold observables to, and assertions on means with their standard errors.
 
-A cloud is a dictionary a (n, k), w (n, d), perhaps b (n,), with weights m (n,) in an entry of its own.
-Everything is float64.
+A cloud is a dictionary a (n, k), w (n, d), perhaps b (n,); its weights m (n,) stand apart. Activation tanh,
+square loss, float64.
 """
 
 import math
@@ -9,41 +9,47 @@ import math
 import jax
 import numpy as np
 import scipy.stats
+from assertions import EPS
+from reference import NumpyTwoLayer
+
+import meanfield as mf
 
 # Numbers here pass through some 1e4 additions and multiplications in another order than in the library.
-ROUNDING = {"rtol": 1e4 * np.finfo(float).eps, "atol": 1e4 * np.finfo(float).eps}
+ROUNDING = {"rtol": 1e4 * EPS, "atol": 1e4 * EPS}
+
+# One problem, one network and one limit without sampling for many tests: they share compiled programs. Of
+# the network's 32 rows 12 stand for nobody, and neither does the atom of weight 0.
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((4, 2)), rng.standard_normal((4, 2))
+PROBLEM = mf.Problem(X, Y, x_test=rng.standard_normal((3, 2)))
+TRAINING = mf.GradientDescent(0.3, 4)
+MODEL = mf.TwoLayer(mf.activations.tanh, True, initial=mf.initial.Gaussian(bias=0.5))
+NETWORK = MODEL.finite(20, dtype="float64")
+M20 = np.full(20, 1 / 20)
+ATOMS = {"a": rng.standard_normal((6, 2)), "w": rng.standard_normal((6, 2)), "b": rng.standard_normal(6)}
+M6 = np.array([0.3, 0.2, 0.1, 0.0, 0.15, 0.25])
+MODEL6 = mf.TwoLayer(mf.activations.tanh, True, initial=mf.initial.Atoms(**ATOMS, weights=M6))
+LIMIT = MODEL6.limit(6)
 
 
-def preactivation(cloud, x):
-    return cloud["w"] @ x.T + cloud.get("b", np.zeros(len(cloud["w"])))[:, None]  # (n, P)
-
-
-def predict(cloud, m, x, gamma=1.0):
-    """f of a tanh network, (P, k)."""
-    return (m[:, None] * np.tanh(preactivation(cloud, x))).T @ cloud["a"] / gamma
+def features(cloud, x):
+    """φ (n, P)."""
+    return np.tanh(cloud["w"] @ x.T + cloud.get("b", np.zeros(len(cloud["w"])))[:, None])
 
 
 def first_variation_gradient(cloud, m, x, y, gamma=1.0, decay=0.0):
-    """∇Ψ at every neuron of a tanh network under the square loss, neuron by neuron."""
-    chi = (predict(cloud, m, x, gamma) - y) / len(x)  # (P, k)
-    gradient = {name: np.zeros_like(value) for name, value in cloud.items()}
-    for i in range(len(m)):
-        phi = np.tanh(preactivation(cloud, x)[i])  # (P,)
-        for p in range(len(x)):
-            back = (chi[p] @ cloud["a"][i]) * (1 - phi[p] ** 2)
-            gradient["a"][i] += gamma * chi[p] * phi[p]
-            gradient["w"][i] += gamma * back * x[p]
-            if "b" in cloud:
-                gradient["b"][i] += gamma * back
+    """∇Ψ at every neuron."""
+    gradient = NumpyTwoLayer(cloud, m, "tanh", richness=gamma).data_gradient(x, y)
     return {name: g + gamma**2 * decay * cloud[name] for name, g in gradient.items()}
 
 
-def descend(cloud, m, x, y, eta, steps, **options):
+def descend(cloud, m, x, y, eta, steps):
     """Clouds at steps 0, 1, ..., steps."""
+    network = NumpyTwoLayer(cloud, m, "tanh")
     clouds = [cloud]
     for _ in range(steps):
-        gradient = first_variation_gradient(clouds[-1], m, x, y, **options)
-        clouds.append({name: value - eta * gradient[name] for name, value in clouds[-1].items()})
+        network.descend(x, y, eta)
+        clouds.append(dict(network.points))
     return clouds
 
 
@@ -52,7 +58,7 @@ def tangent_kernel(cloud, m, x):
     outputs = cloud["a"].shape[1]
     kernel = np.zeros((len(x), outputs, len(x), outputs))
     for i in range(len(m)):
-        phi = np.tanh(preactivation(cloud, x)[i])
+        phi = features(cloud, x)[i]
         rows = []
         for p in range(len(x)):
             for c in range(outputs):
@@ -64,12 +70,17 @@ def tangent_kernel(cloud, m, x):
     return kernel
 
 
-def first_cloud(system, problem, seed=0, key=0):
-    """The neurons that seed number `seed` of a finite network starts from, those that are there."""
+def first_cloud(seed):
+    """The neurons that seed number `seed` of the network starts from with key 0, those that are there."""
     with jax.enable_x64(True):
-        key = jax.random.split(jax.random.fold_in(jax.random.key(key), seed))[0]
-        points = system.initial.sample(key, system.width, problem.inputs, problem.outputs, system.bias)
+        key = jax.random.split(jax.random.fold_in(jax.random.key(0), seed))[0]
+        points = NETWORK.initial.sample(key, NETWORK.width, PROBLEM.inputs, PROBLEM.outputs, NETWORK.bias)
         return {name: np.asarray(value, np.float64) for name, value in points.items()}
+
+
+def trained_clouds(seed):
+    """The network's neurons at steps 0, ..., 4."""
+    return descend(first_cloud(seed), M20, X, Y, 0.3, 4)
 
 
 def assert_mean_and_error(mean, error, truth, repeats, alpha=1e-6):

@@ -2,24 +2,30 @@
 
 import jax
 import numpy as np
-from numpy_network import ROUNDING, descend, first_cloud
+from numpy_network import (
+    ATOMS,
+    LIMIT,
+    M6,
+    NETWORK,
+    PROBLEM,
+    ROUNDING,
+    TRAINING,
+    X,
+    Y,
+    descend,
+    trained_clouds,
+)
 
 import meanfield as mf
-
-rng = np.random.default_rng(4)
-X, Y = rng.standard_normal((4, 2)), rng.standard_normal((4, 2))
-PROBLEM = mf.Problem(X, Y)
 
 
 def test_the_first_neurons_of_a_network_are_followed_through_training():
     """Twelve of twenty, and all twenty of them: what is missing is NaN with weight 0."""
-    model = mf.TwoLayer(mf.activations.tanh, True, initial=mf.initial.Gaussian(bias=0.5))
-    system = model.finite(20, dtype="float64")
-    looks = (mf.observe.Neurons(12, at=(0, 3)), mf.observe.Neurons(40, at=(0, 3), name="all"))
-    data = mf.simulate(system, PROBLEM, mf.GradientDescent(0.3, 3), seeds=2, observe=looks)
+    looks = (mf.observe.Neurons(12), mf.observe.Neurons(40, name="all"))
+    data = mf.simulate(NETWORK, PROBLEM, TRAINING, seeds=2, observe=looks)
     for seed in (0, 1):
-        clouds = descend(first_cloud(system, PROBLEM, seed), np.full(20, 1 / 20), X, Y, 0.3, 3)
-        for look, step in enumerate((0, 3)):
+        clouds = trained_clouds(seed)
+        for look, step in enumerate((0, 4)):
             for name, values in clouds[step].items():
                 np.testing.assert_allclose(data[f"neurons_{name}"][seed, look], values[:12], **ROUNDING)
                 np.testing.assert_allclose(data[f"all_{name}"][seed, look, :20], values, **ROUNDING)
@@ -36,10 +42,9 @@ def test_the_first_neurons_of_a_network_are_followed_through_training():
 def test_a_limit_shows_particles_of_one_replicate_and_no_error():
     """Averaged over replicates, particles would shrink to the mean of their law."""
     limit = mf.TwoLayer(mf.activations.tanh).limit(32, 4, sampler=mf.IID())
-    training = mf.GradientDescent(0.1, 1)
-    data = mf.simulate(limit, PROBLEM, training, observe=mf.observe.Neurons(8))
+    data = mf.simulate(limit, PROBLEM, TRAINING, observe=mf.observe.Neurons(8))
     with jax.enable_x64(True):
-        state = limit.init(PROBLEM, training, jax.random.split(jax.random.key(0))[0])
+        state = limit.init(PROBLEM, TRAINING, jax.random.split(jax.random.key(0))[0])
         first = np.asarray(state.parameters["w"][0, :8])
     np.testing.assert_array_equal(data.neurons_w[0], first)
     assert data.neurons_w.dims == ("neurons_step", "neuron", "input")
@@ -48,13 +53,10 @@ def test_a_limit_shows_particles_of_one_replicate_and_no_error():
 
 def test_particles_of_unequal_weight_come_heaviest_first_and_absent_ones_not_at_all():
     """The first points of a quadrature rule lie at its far corner and weigh nothing."""
-    m = np.array([0.1, 0.3, 0.0, 0.3, 0.2, 0.1])
-    a, w = rng.standard_normal((6, 2)), rng.standard_normal((6, 2))
-    limit = mf.TwoLayer(mf.activations.tanh, initial=mf.initial.Atoms(a, w, weights=m)).limit(6)
-    data = mf.simulate(limit, PROBLEM, mf.GradientDescent(0.1, 2), observe=mf.observe.Neurons(6))
-    order = [1, 3, 4, 0, 5]
-    np.testing.assert_array_equal(data.neurons_w[0, :5], w[order])
-    np.testing.assert_array_equal(data.neurons_weight[1, :5], m[order])
+    data = mf.simulate(LIMIT, PROBLEM, TRAINING, observe=mf.observe.Neurons(6))
+    order = [0, 5, 1, 4, 2]
+    np.testing.assert_array_equal(data.neurons_w[0, :5], ATOMS["w"][order])
+    np.testing.assert_array_equal(data.neurons_weight[1, :5], M6[order])
     assert np.isnan(data.neurons_w[:, 5]).all() and (data.neurons_weight[:, 5] == 0).all()
-    after = descend({"a": a, "w": w}, m, X, Y, 0.1, 2)[-1]
+    after = descend(ATOMS, M6, X, Y, 0.3, 4)[-1]
     np.testing.assert_allclose(data.neurons_a[1, :5], after["a"][order], **ROUNDING)

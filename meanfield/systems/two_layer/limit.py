@@ -84,6 +84,13 @@ class TwoLayerLimit(System):
         points = jax.tree.map(lambda leaf: jnp.asarray(leaf, self.dtype), points)
         return jax.vmap(lambda p, m: self.particles.start(training, p, m))(points, jnp.asarray(weights))
 
+    def start(self, problem, training, key):
+        return self.init(problem, training, key)
+
+    def core(self):
+        """What compiled steps depend on: not how particles were drawn."""
+        return dataclasses.replace(self, initial=None, sampler=None)
+
     def each(self, function, *trees):
         return jax.lax.map(lambda args: function(*args), trees, batch_size=self.together)
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
@@ -63,6 +64,20 @@ class TwoLayerNetwork(System):
         points = jax.tree.map(place, points)
         weights = jnp.where(present, 1.0 / self.width, 0.0).astype(self.dtype)
         return self.particles.start(training, points, weights)
+
+    def start(self, problem, training, keys):
+        points = self.initial.sample_many(
+            keys, self.rows, problem.inputs, problem.outputs, self.bias, self.dtype
+        )
+        weights = np.where(np.arange(self.rows) < self.width, 1.0 / self.width, 0.0).astype(self.dtype)
+        weights = np.broadcast_to(weights, (len(keys), self.rows))
+        return jax.vmap(lambda p, m: self.particles.start(training, p, m))(
+            jax.tree.map(jnp.asarray, points), jnp.asarray(weights)
+        )
+
+    def core(self):
+        """What compiled steps depend on: not the law that neurons were drawn from."""
+        return dataclasses.replace(self, initial=None)
 
     def step(self, problem, training, state, key):
         return self.particles.step(problem, training, state, key)

@@ -267,8 +267,8 @@ def multipliers(key, weights, count, paired):
     epsilon = jax.random.normal(key, (count, drawn))
     if paired:
         epsilon = jnp.concatenate([epsilon, epsilon], 1)
-    change = epsilon * jnp.sqrt(weights)
-    return change - weights * change.sum(1, keepdims=True)
+    change = epsilon * jnp.sqrt(weights)[None, :]
+    return change - weights[None, :] * change.sum(1, keepdims=True)
 
 
 def every_direction(weights):
