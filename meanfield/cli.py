@@ -240,8 +240,8 @@ def cite(name, words):
 
 def no_more(command, words):
     if words:
-        number = "one argument" if COMMANDS[command] else "no argument"
-        raise UsageError(f"`meanfield {command}` takes {number}, but {'also ' * COMMANDS[command]}got {words[0]!r}.")
+        rule = "takes one argument, but also got" if COMMANDS[command] else "takes no argument, but got"
+        raise UsageError(f"`meanfield {command}` {rule} {words[0]!r}.")
 
 
 def dispatch(arguments):

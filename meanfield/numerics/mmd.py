@@ -40,15 +40,17 @@ def maximum_mean_discrepancy(x, y, *, weights_x=None, weights_y=None, bandwidth=
         U = Σ_{i≠j} a_i a_j k(x_i, x_j)/(1 − Σa²) + Σ_{i≠j} b_i b_j k(y_i, y_j)/(1 − Σb²)
             − 2 Σ_ij a_i b_j k(x_i, y_j),                k(x, y) = exp(−|x − y|²/(2h²)).
 
-    The square is what is returned, with its sign: for independent points of equal weight U has mean MMD²
-    exactly, so that for equal laws it is negative about half the time, and a root would spoil that. Without
-    `unbiased` the pairs i = j are kept and nothing is divided: the squared distance between the two clouds
-    as they are, never negative, zero for equal clouds, too large by (1 − E k)/n for each law.
+    The square is what is returned, with its sign: for independent points, with weights that do not depend on
+    them, U has mean MMD² exactly, so that for equal laws it is negative about half the time, and a root
+    would spoil that. Without `unbiased` the pairs i = j are kept and nothing is divided: the squared
+    distance between the two clouds as they are, never negative, zero for equal clouds, too large by
+    Σa² (1 − E k(x, x')), that is by (1 − E k)/n, for each law.
 
-    se² = V₁ + V₂, both parts of Hoeffding's decomposition: V₁ = Σ_i φ_i², φ_i = 2a_i [(row mean of
-    k(x, x')) − (row mean of k(x, y)), centred], and the same for y; V₂ from the doubly centred kernels k̃,
-    2 Σ a_i² a_j² k̃² + 2 Σ b_i² b_j² k̃² + 4 Σ a_i² b_j² k̃². V₂ is all there is for equal laws, where U is no
-    Gaussian but a weighted sum of centred χ², skewed to the right: U/se is then no test of a stated level.
+    se² = V₁ + V₂, the two parts of Hoeffding's decomposition. V₂ = 2 Σ_{i≠j} a_i² a_j² k̃² + the same for y
+    + 4 Σ_ij a_i² b_j² k̃², k̃ the doubly centred kernels. V₁ = Σ_i φ_i² + the same for y − 2V₂, not below
+    zero, where φ_i = 2a_i [(row mean of k(x, x')) − (row mean of k(x, y))], centred: these squares contain
+    V₂ twice. V₂ is all there is for equal laws, where U is no Gaussian but a weighted sum of centred χ²,
+    skewed to the right: U/se is then no test of a stated level.
 
     Args:
         x, y: points, (n, d) and (m, d), independent of each other, n, m ≥ 2.
@@ -88,7 +90,7 @@ def maximum_mean_discrepancy(x, y, *, weights_x=None, weights_y=None, bandwidth=
         first += float(influence @ influence) / rest
         second += 2 / rest**2 * _centred_square(points, points, mass, mass, others, others, mean_others)
     second += 4 * _centred_square(x, y, a, b, across_x, across_y, mean_xy)
-    # The sum of squared influences contains every pair of V₂ twice.
+    # The squared influences contain every pair of V₂ from both its ends.
     return value, math.sqrt(max(first - 2 * second, 0.0) + second)
 
 

@@ -22,7 +22,7 @@ def log_log_slope(sizes, errors, repeats):
     Returns:
         (slope, standard error), two floats.
     Raises:
-        ValueError: if there are fewer than two sizes, if they do not increase, or if an error is not positive.
+        ValueError: if there are fewer than two sizes, if they do not increase, if an error is not positive.
     Accuracy: exact fit; the standard error to O(1/repeats).
     Source: delta method; THEORY 9.
     """
@@ -106,18 +106,17 @@ def fit_power_law(sizes, squares, errors):
     y, weights = squares / scale, weights * scale**2
 
     def profile(p):
-        shape = np.exp(2 * p * (x - center))
-        constant = max(0.0, float(np.sum(weights * y * shape) / np.sum(weights * shape**2)))
-        return float(np.sum(weights * (y - constant * shape) ** 2)), constant
+        shape = np.exp(2 * np.multiply.outer(p, x - center))  # (..., K)
+        constant = np.maximum(0.0, shape @ (weights * y) / (shape**2 @ weights))
+        return np.sum(weights * (y - constant[..., None] * shape) ** 2, -1), constant
 
     grid = np.linspace(-4.0, 2.0, 61)
-    values = [profile(p)[0] for p in grid]
-    best = int(np.argmin(values))
+    best = int(np.argmin(profile(grid)[0]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     found = scipy.optimize.minimize_scalar(
         lambda p: profile(p)[0], bounds=(low, high), method="bounded", options={"xatol": 1e-7}
     )
-    constant = profile(found.x)[1]
+    constant = float(profile(found.x)[1])
     if constant <= 0 or not grid[0] + 0.01 < found.x < grid[-1] - 0.01:
         return PowerLaw(math.nan, math.nan)
     return PowerLaw(float(found.x), math.sqrt(constant * scale) * math.exp(-found.x * center))

@@ -38,7 +38,7 @@ class Artists(dict):
 
     @property
     def figure(self):
-        return self.ax.figure
+        return self.ax.figure.figure  # of a subfigure the whole
 
 
 @contextlib.contextmanager
@@ -82,13 +82,22 @@ def legend_above(ax, handles, columns=1, title=None, lift=0.03):
     """
     aside = 0.4  # inches
     place = offset_copy(ax.transAxes, ax.figure, -aside, units="inches")
-    room = ax.get_position().width * ax.figure.get_figwidth() + aside
+    room = ax.bbox.width / ax.figure.dpi + aside
     for count in range(columns, 0, -1):
         legend = ax.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0, 1 + lift), bbox_transform=place, borderaxespad=0,
-            borderpad=0, frameon=False, ncols=count, alignment="left", handlelength=1.6, columnspacing=1.2,
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0, 1 + lift),
+            bbox_transform=place,
+            borderaxespad=0,
+            borderpad=0,
+            frameon=False,
+            ncols=count,
+            alignment="left",
+            handlelength=1.6,
+            columnspacing=1.2,
             labelspacing=0.3,
-        )  # fmt: skip
+        )
         if legend.get_window_extent().width <= room * ax.figure.dpi:
             break
     if title is not None:
@@ -108,7 +117,7 @@ def size_axis(ax, sizes, right=1.3):
     sizes = [int(size) for size in sizes]
     ax.set_xscale("log")
     ax.set_xlim(min(sizes) / 1.3, max(sizes) * right)
-    inches = ax.get_position().width * ax.figure.get_figwidth()
+    inches = ax.bbox.width / ax.figure.dpi
     inches_per_decade = inches / math.log10(ax.get_xlim()[1] / ax.get_xlim()[0])
     character = 0.7 * PAPER["xtick.labelsize"] / 72
 
@@ -117,7 +126,9 @@ def size_axis(ax, sizes, right=1.3):
         gaps = [math.log10(b / a) * inches_per_decade for a, b in zip(kept, kept[1:], strict=False)]
         return all(gap > room for gap, room in zip(gaps, rooms, strict=True))
 
-    candidates = (sizes[::-stride][::-1] for stride in range(1, len(sizes) + 1))  # the largest is always there
+    candidates = (
+        sizes[::-stride][::-1] for stride in range(1, len(sizes) + 1)
+    )  # the largest is always there
     kept = next(kept for kept in candidates if fits(kept))
     ax.set_xticks(kept, [str(size) for size in kept])
     ax.xaxis.set_minor_locator(NullLocator())

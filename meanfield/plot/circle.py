@@ -32,7 +32,7 @@ def angular_distribution(dataset, step=-1, ax=None, *, name="angular_distributio
     known = [d.removesuffix("_angle") for d in run.dims if d.endswith("_angle")]
     if not known:
         raise ValueError(
-            "Argument `dataset` must have been observed with AngularDistribution(), but has no angular_distribution."
+            "Argument `dataset` must have been observed with AngularDistribution(), but has none of it."
         )
     if name not in known:
         fail("name", f"one of {', '.join(known)}", name)

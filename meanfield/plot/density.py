@@ -24,7 +24,9 @@ def histogram(dataset, name=None, ax=None):
     run = run_of(dataset)
     known = [d.removesuffix("_bin") for d in run.dims if d.endswith("_bin")]
     if not known:
-        raise ValueError("Argument `dataset` must have been observed with Histogram(...), but has no histogram.")
+        raise ValueError(
+            "Argument `dataset` must have been observed with Histogram(...), but has no histogram."
+        )
     if name is None:
         name = known[0]
         if len(known) > 1:
@@ -37,7 +39,8 @@ def histogram(dataset, name=None, ax=None):
     times = run[f"{name}_time"].values
     with axes_of(ax) as ax:
         drawn, handles = Artists(ax), []
-        for position, (step, colour) in enumerate(zip(run[f"{name}_step"].values, shades(len(times)), strict=True)):
+        steps = run[f"{name}_step"].values
+        for position, (step, colour) in enumerate(zip(steps, shades(len(steps)), strict=True)):
             mean, error = _at(run, name, position)
             line = ax.stairs(mean, edges, color=colour, lw=1.1, zorder=2 + position / 100)
             line.set_label(f"$t={times[position]:.4g}$")
@@ -49,9 +52,10 @@ def histogram(dataset, name=None, ax=None):
                 drawn[f"step {step} band"] = ax.stairs(high, edges, baseline=low, fill=True, **band)
         ax.set_xlim(edges[0], edges[-1])
         ax.set_ylim(bottom=0)
-        coordinate = run[f"{name}_bin"].attrs.get("long_name", name).rpartition(" ")[2]
-        ax.set_xlabel(coordinate_symbol(run, coordinate))
-        ax.set_ylabel(label_of(run[name]).partition(" (")[0].replace(coordinate, coordinate_symbol(run, coordinate)))
+        coordinate = run[f"{name}_bin"].attrs["long_name"].rpartition(" ")[2]
+        shown = coordinate_symbol(run, coordinate)
+        ax.set_xlabel(shown)
+        ax.set_ylabel(label_of(run[name]).partition(" (")[0].replace(coordinate, shown))
         drawn["legend"] = legend_above(ax, handles, columns=4)
     return drawn
 

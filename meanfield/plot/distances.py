@@ -79,15 +79,19 @@ def _points(drawn, kind, sizes, at, bottom):
     """Points with intervals; an interval that goes down to 0 has an arrow for its lower end."""
     ax = drawn.ax
     colour, marker, shift = MARKS[kind]
-    place = offset_copy(ax.transData, ax.figure, shift, units="points")  # two intervals must not cover each other
+    # Aside, as two intervals must not cover each other.
+    place = offset_copy(ax.transData, ax.figure, shift, units="points")
     error, low, high = (at[name].values for name in ("error", "error_low", "error_high"))
     resolved = ~(low <= 0)  # with too few seeds for an interval, too
     seen = error > np.where(resolved, 0, 2 * bottom)
     common = {"ls": "none", "ms": 4, "color": colour, "mew": 0.9, "zorder": 3, "transform": place}
-    points = {"": (resolved & seen, error), " unresolved": (~resolved & seen, error), " cap": (~resolved & ~seen, high)}
-    styles = {"": {"marker": marker}, " unresolved": {"marker": marker, "mfc": "white"}, " cap": {"marker": "_"}}
-    for name, (chosen, values) in points.items():
-        drawn[kind + name] = ax.plot(sizes, np.where(chosen, values, np.nan), **common | styles[name])[0]
+    points = {
+        "": (resolved & seen, error, {"marker": marker}),
+        " unresolved": (~resolved & seen, error, {"marker": marker, "mfc": "white"}),
+        " cap": (~resolved & ~seen, high, {"marker": "_"}),
+    }
+    for name, (chosen, values, style) in points.items():
+        drawn[kind + name] = ax.plot(sizes, np.where(chosen, values, np.nan), **common, **style)[0]
     shown = np.isfinite(high) & (high > 0)
     start = np.where(resolved, low, np.where(seen, error, high))
     line = {"color": colour, "zorder": 2.5, "transform": place}
@@ -97,8 +101,8 @@ def _points(drawn, kind, sizes, at, bottom):
         style = {"arrowstyle": "<-,head_length=0.2,head_width=0.13", "color": colour, "lw": 0.9, "shrinkA": 0}
         style["shrinkB"] = 2 if seen[position] else 0
         foot = (sizes[position], start[position])
-        arrow = ax.annotate("", foot, (0, -13), xycoords=place, textcoords="offset points", arrowprops=style, zorder=2.4)
-        drawn[f"{kind} arrows"].append(arrow)
+        options = {"xycoords": place, "textcoords": "offset points", "zorder": 2.4}
+        drawn[f"{kind} arrows"].append(ax.annotate("", foot, (0, -13), arrowprops=style, **options))
 
 
 def _lines(drawn, kind, sizes, at, size):
@@ -116,7 +120,8 @@ def _lines(drawn, kind, sizes, at, size):
         middle = math.sqrt(ends[0] * ends[1])
         through = constant * middle**slope
         style = "-" if settled else (0, (4, 2))
-        drawn[f"{kind} fit"] = ax.plot(ends, constant * ends**slope, color=MARKS[kind][0], lw=1, ls=style, zorder=2)[0]
+        line = {"color": MARKS[kind][0], "lw": 1, "ls": style, "zorder": 2}
+        drawn[f"{kind} fit"] = ax.plot(ends, constant * ends**slope, **line)[0]
     else:
         middle, through = (math.exp(np.mean(np.log(v[known]))) for v in (sizes, error))
     if math.isfinite(law):

@@ -26,7 +26,7 @@ def save(figure, path):
     instance("path", path, str | os.PathLike, "a path without suffix")
     path = pathlib.Path(path)
     if path.suffix[1:] in KINDS or not path.name:
-        raise ValueError(f"Argument `path` must be without suffix, since several files are written, but is {path}.")
+        raise ValueError(f"Argument `path` must be without suffix, as two files are written, but is {path}.")
     if not path.parent.is_dir():
         raise ValueError(f"Argument `path` must lie in a folder that exists, but {path.parent} does not.")
     written = []

@@ -7,7 +7,16 @@ from matplotlib.patches import Patch
 from meanfield.base.checks import array
 from meanfield.plot.canvas import Artists, axes_of, legend_above
 from meanfield.plot.colours import DARK, LIMIT, TARGET
-from meanfield.plot.parts import chosen_index, chosen_size, chosen_step, groups, is_study, run_of, size_of, survivors
+from meanfield.plot.parts import (
+    chosen_index,
+    chosen_size,
+    chosen_step,
+    groups,
+    is_study,
+    run_of,
+    size_of,
+    survivors,
+)
 from meanfield.plot.words import label_of, symbol
 
 
@@ -40,14 +49,15 @@ def learned_function(dataset, x, target=None, ax=None, *, width=None, step=-1, o
         training = (np.asarray(problem.x), np.asarray(problem.y))
     x = array("x", x, (1, 2), f"{count} test inputs of one dimension").reshape(len(x), -1)
     if x.shape != (count, 1):
-        raise ValueError(f"Argument `x` must be {count} test inputs of one dimension, but has shape {x.shape}.")
+        raise ValueError(f"Argument `x` must be {count} test inputs of one dimension, but has {x.shape}.")
     if training is not None and training[0].shape[1] != 1:
         training = None
     output = chosen_index("output", output, known.sizes["output"])
     if target is not None:
-        target = array("target", target, (1, 2), f"one value per test input, {count}").reshape(len(target), -1)
+        rule = f"one value per test input, {count}"
+        target = array("target", target, (1, 2), rule).reshape(len(target), -1)
         if target.shape[0] != count or target.shape[1] <= output:
-            raise ValueError(f"Argument `target` must be one value per test input, {count}, but has {target.shape}.")
+            raise ValueError(f"Argument `target` must be {rule}, but has shape {target.shape}.")
     step = chosen_step(step, known["step"].values)
     order = np.argsort(x[:, 0], kind="stable")
     across = x[order, 0]

@@ -12,7 +12,7 @@ from meanfield.studies.report import spread_ratios
 
 
 def summary(study):
-    """Convergence, training curves, and measured over predicted spread, or single networks without the latter.
+    """Convergence, training curves, and the spread over its prediction or, without a response, networks.
 
     Args:
         study: the tree that `meanfield.study` returns.

@@ -12,7 +12,7 @@ def groups(study, *names):
     """The groups of a study, as datasets."""
     if not isinstance(study, xr.DataTree):
         raise TypeError(
-            f"Argument `study` must be the tree that meanfield.study returns, but is a {type(study).__name__}."
+            f"Argument `study` must be what meanfield.study returns, but is a {type(study).__name__}."
         )
     for name in names:
         if name not in study.children:
@@ -35,11 +35,13 @@ def run_of(dataset):
     if isinstance(dataset, xr.DataTree):
         dataset = dataset.dataset
     if not isinstance(dataset, xr.Dataset):
-        raise TypeError(f"Argument `dataset` must be what meanfield.simulate returns, but is a {type(dataset).__name__}.")
+        came = type(dataset).__name__
+        raise TypeError(f"Argument `dataset` must be what meanfield.simulate returns, but is a {came}.")
     for size in SIZES:
         if size in dataset.dims:
             raise ValueError(
-                f"Argument `dataset` must hold one {size}, but has {dataset.sizes[size]}: choose with .sel({size}=...)."
+                f"Argument `dataset` must hold one {size}, but has {dataset.sizes[size]}: choose one with "
+                f".sel({size}=...)."
             )
     return dataset
 

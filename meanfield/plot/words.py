@@ -52,9 +52,10 @@ def slope_text(value, error):
     """A fitted exponent with one standard error."""
     if not math.isfinite(value):
         return "no signal"
-    if not math.isfinite(error):
-        return "slope $" + with_error(value, error).replace(" ± ", r"$ ± ")
-    return "slope $" + with_error(value, error).replace("±", r"\pm") + "$"
+    number, _, spread = with_error(value, error).partition(" ± ")
+    if not spread:
+        return f"slope ${number}$"
+    return rf"slope ${number}\pm{spread}$" if math.isfinite(error) else f"slope ${number}$ ± {spread}"
 
 
 def scientific(value):

@@ -15,6 +15,7 @@ from meanfield.numerics.statistics import (
     student_interval,
 )
 
+REPLICATES = "independent replicates"
 KINDS = ("fluctuation", "bias")
 QUANTITIES = ("prediction", "loss", "test_prediction", "test_loss")
 LONGEST = 0.3  # of the 95% interval of an exponent that is called resolved
@@ -59,7 +60,9 @@ def squared_distances(finite, limit, quantity, size, selection):
             gram = _gram(network - finite[control].sel({size: value}).values[:, selection], reference)
         means.append(gram)
     fluctuation, bias = mean_squares(np.stack(singles)), squared_means(np.stack(means))
-    shifted = [s._replace(value=s.value - floor, left_out=s.left_out - floor) for s in (fluctuation, bias)]
+    # Independent replicates add their variance to every square; a coarser rule bounds an error, no more.
+    taken = floor if limit.attrs.get("error_from", REPLICATES) == REPLICATES else 0.0
+    shifted = [s._replace(value=s.value - taken, left_out=s.left_out - taken) for s in (fluctuation, bias)]
     return *shifted, math.sqrt(floor)
 
 

@@ -228,7 +228,8 @@ def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, obse
     variables["first_bad_step"] = FIRST_BAD.prefixed(*lead)
     everything["first_bad_step"] = bad
     settings = {"system": describe(system), "problem": describe(problem), "training": describe(training)}
-    attrs = provenance(settings, key=key, dtype=system.dtype, system=type(system).__name__)
+    source = {"error_from": system.error_from} if system.is_limit else {}
+    attrs = provenance(settings, **source, key=key, dtype=system.dtype, system=type(system).__name__)
     result = dataset(everything, variables, coords, attrs)
     if (np.asarray(bad) >= 0).any():
         which = "the limit" if not lead else f"{int((bad >= 0).sum())} of {len(seeds)} networks"

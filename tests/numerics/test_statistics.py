@@ -1,4 +1,4 @@
-"""Slopes with their errors, unbiased squares, jackknives: exact enumerations and stated rates of false alarms."""
+"""Slopes with errors, unbiased squares, jackknives: by enumeration, or at a stated rate of false alarms."""
 
 import itertools
 import math
@@ -33,7 +33,7 @@ def gram_of(deviations):
     return np.einsum("...rd,...sd->...rs", deviations, deviations)
 
 
-# --- slopes on logarithms -------------------------------------------------------------------------------------
+# --- slopes on logarithms ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("exponent", [-1.0, -0.5, 0.0, 2.0])
@@ -103,7 +103,7 @@ def test_sizes_errors_or_repeats_that_fit_no_line_are_named_in_one_sentence(size
     assert_one_sentence(str(caught.value), f"`{name}`")
 
 
-# --- squares without bias -------------------------------------------------------------------------------------
+# --- squares without bias ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("repeats", [3, 4])
@@ -173,7 +173,7 @@ def test_the_jackknife_of_the_squared_mean_is_exact_for_its_signal_and_above_for
     assert kappa > 1e3 * rounding
 
 
-# --- power laws through squares -------------------------------------------------------------------------------
+# --- power laws through squares ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("exponent", [-3.9, -1.0, -0.5, 0.0, 1.9])
@@ -247,12 +247,13 @@ def test_the_unit_of_the_errors_and_of_the_sizes_does_not_move_the_exponent(unit
     assert abs(other.constant / constant - 1) <= 1e-4  # 1e-6 in the exponent times log size, at most 14
 
 
-# --- Student intervals ----------------------------------------------------------------------------------------
+# --- Student intervals ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
 def test_intervals_of_few_repeats_are_student_s(level):
-    """One degree of freedom is Cauchy: tan(πlevel/2). Two: F(t) = ½ + t/(2√(2 + t²)), so t = level·√(2/(1 − level²))."""
+    """One degree of freedom is Cauchy: t = tan(π level/2). Two: F(t) = ½ + t/(2√(2 + t²)), so that
+    t = level · √(2/(1 − level²))."""
     assert_close(student_interval(2, level), math.tan(math.pi * level / 2), 1e4)
     assert_close(student_interval(3, level), level * math.sqrt(2 / (1 - level**2)), 1e4)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
+from assertions import EPS, assert_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,21 +21,12 @@ from meanfield.numerics.mmd import maximum_mean_discrepancy, median_bandwidth
 from meanfield.numerics.sliced import sliced_wasserstein, wasserstein_1d
 from meanfield.numerics.transport import assignment_distance, coupled_distance, sinkhorn
 
-EPS = 2.0**-52
+KEY = int(os.environ.get("MEANFIELD_TEST_KEY", "0"))  # as in conftest, here also for constants
 ORDERS = (1, 1.5, 2, 5)
 
 
 def rng(*seed):
-    return np.random.default_rng(seed)
-
-
-def assert_mean(samples, truth, *, bias=0.0, alpha=1e-6):
-    """Fail if the mean of samples (R,) is not truth ± bias; false alarms ≤ alpha for a near-Gaussian mean."""
-    samples = np.asarray(samples, float)
-    standard_error = samples.std(ddof=1) / math.sqrt(len(samples))
-    off = max(abs(samples.mean() - truth) - bias, 0.0) / standard_error
-    allowed = scipy.stats.t.isf(alpha / 2, len(samples) - 1)
-    assert off <= allowed, f"off by {off:.1f} standard errors, {allowed:.1f} allowed"
+    return np.random.default_rng((KEY, *seed))
 
 
 def span(*arrays):
@@ -139,7 +132,10 @@ def sliced_shifts(c, order, keys, directions):
     """SW^p between a cloud and its shift by c for many keys, and p SW^{p−1} se(SW), its standard error."""
     x = rng(7).standard_normal((3, len(c)))
     found = np.array(
-        [sliced_wasserstein(x, x + c, directions=directions, order=order, key=k) for k in range(keys)]
+        [
+            sliced_wasserstein(x, x + c, directions=directions, order=order, key=k + 10_000 * KEY)
+            for k in range(keys)
+        ]
     )
     return found[:, 0] ** order, order * found[:, 0] ** (order - 1) * found[:, 1]
 
@@ -425,7 +421,7 @@ def gaussian_discrepancy(shift, w, d, h):
 
 
 N, M, D, H = 60, 40, 2, 0.8
-WEIGHTS = np.random.default_rng(23).gamma(4, size=N)
+WEIGHTS = rng(23).gamma(4, size=N)
 
 
 def discrepancies(shift, deviation, repeats=400, **options):

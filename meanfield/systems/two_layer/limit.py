@@ -56,6 +56,11 @@ class TwoLayerLimit(System):
                 f"at every step, but is {self.sampler!r} with {type(self.initial).__name__} neurons."
             )
 
+    @property
+    def error_from(self):
+        """What the limit's error is the size of."""
+        return "independent replicates" if self.random else "a coarser rule"
+
     def with_particles(self, rows):
         return dataclasses.replace(self, rows=rows)
 
