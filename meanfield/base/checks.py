@@ -8,9 +8,9 @@ import numpy as np
 
 def shown(value):
     """A value in one short piece of text."""
-    if isinstance(value, np.ndarray) or type(value).__module__.startswith("jax"):
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic):
         return f"an array of shape {tuple(value.shape)} and type {value.dtype}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -88,14 +88,15 @@ def integers(name, values, least=1):
 
 def array(name, value, dimensions, rule):
     """A finite numeric array with one of the given numbers of dimensions and no empty axis, as float64."""
+    given = value
     try:
         value = np.asarray(value)
     except Exception:
-        fail(name, rule, value, TypeError)
+        fail(name, rule, given, TypeError)
     if value.dtype == object or not (
         np.issubdtype(value.dtype, np.number) or np.issubdtype(value.dtype, np.bool_)
     ) or np.issubdtype(value.dtype, np.complexfloating):
-        fail(name, f"{rule} of real numbers", value, TypeError)
+        fail(name, f"{rule} of real numbers", given, TypeError)
     if value.ndim not in dimensions or value.size == 0:
         fail(name, rule, value)
     value = value.astype(np.float64)

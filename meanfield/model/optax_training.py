@@ -43,7 +43,9 @@ class Optax(Training):
         check_batch_key(self.batch_key)
 
     def init(self, parameters):
-        return Memory(jnp.zeros((), jnp.int32), self.transform.init(parameters))
+        # Some transforms keep the parameters themselves: the time loop, which gives buffers away, needs copies.
+        slots = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self.transform.init(parameters))
+        return Memory(jnp.zeros((), jnp.int32), slots)
 
     def update(self, gradient, memory, parameters, key):
         change, slots = self.transform.update(gradient, memory.slots, parameters)

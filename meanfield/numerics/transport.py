@@ -125,7 +125,7 @@ def sinkhorn(x, y, *, weights_x=None, weights_y=None, epsilon=None, iterations=2
         RuntimeError: if one of the three problems did not converge. That is common where the best coupling
             is nearly a permutation (particles moved by less than their spacing, d ≥ 5): `tolerance=1e-4`
             then ends after a few hundred iterations, with S_ε wrong by less than 1e-4 of itself in all of
-            24 such pairs measured (n = 64, 256; d = 1 … 50).
+            22 such pairs measured (n = 64, 256; d = 1 … 50).
     Accuracy: the bias above, then the tolerance. Cost O(nm + n² + m²) per iteration and in memory, a few
         dense matrices at a time; each new pair of sizes compiles (one second).
     Source: Cuturi (2013); Feydy, Séjourné, Vialard, Amari, Trouvé, Peyré (2019, eq. 3); solved by ott

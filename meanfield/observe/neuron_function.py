@@ -1,6 +1,7 @@
 """The average of any function of one neuron."""
 
 import dataclasses
+import functools
 import inspect
 import types
 from collections.abc import Callable
@@ -25,7 +26,8 @@ class TestFunction(Observable):
         name: the variable; by default the function's own name. Needed for a lambda.
         at: None (first and last step), a number of evenly spaced looks, or the steps.
     Accuracy: linear in ρ, hence unbiased in a limit.
-    Cost: n evaluations of g a look.
+    Cost: n evaluations of g a look. A store knows g by its code and the values it refers to; another version
+        of Python may compile the same text to other code and computes anew.
     Source: weak convergence of ρ_n to ρ is that of these averages, THEORY 9.
     """
 
@@ -70,24 +72,36 @@ class TestFunction(Observable):
         return {**names, "function": digest(_program(self.function, ()))}
 
 
+LIBRARIES = ("jax", "jaxlib", "numpy", "math", "builtins")
+
+
 def _program(value, above):
     """What a function does, as far as its code and the values it refers to show it.
 
-    The jaxpr would say more but needs the sizes of a neuron, which settings do not know.
+    The jaxpr would say more but needs the sizes of a neuron, which settings do not know. Functions of `above`
+    refer to this one: a circle ends there.
     """
     if isinstance(value, types.CodeType):
         return [value.co_code.hex(), list(value.co_names), [_program(c, above) for c in value.co_consts]]
     if isinstance(value, types.ModuleType):
         return value.__name__
+    if isinstance(value, functools.partial):
+        return [_program(v, above) for v in (value.func, *value.args, *sorted(value.keywords.items()))]
+    if isinstance(value, tuple | list):
+        return [_program(v, above) for v in value]
     plain = inspect.unwrap(value) if callable(value) else value
+    module = getattr(plain, "__module__", None) or ""
+    if callable(plain) and (plain in above or module.partition(".")[0] in LIBRARIES):
+        return f"{module}.{getattr(plain, '__qualname__', getattr(plain, '__name__', repr(plain)))}"
     if isinstance(plain, types.FunctionType):
-        if plain in above or plain.__module__.partition(".")[0] in ("jax", "numpy"):
-            return f"{plain.__module__}.{plain.__qualname__}"
         bound = [cell.cell_contents for cell in plain.__closure__ or ()]
-        bound += [plain.__globals__[n] for n in plain.__code__.co_names if n in plain.__globals__]
-        bound += [plain.__defaults__, plain.__kwdefaults__]
+        bound += [plain.__globals__[n] for n in _names(plain.__code__) if n in plain.__globals__]
+        bound += [plain.__defaults__, sorted((plain.__kwdefaults__ or {}).items())]
         return [_program(plain.__code__, above), [_program(v, (*above, plain)) for v in bound]]
-    if callable(value) and not hasattr(value, "describe"):
-        kind = value if hasattr(value, "__qualname__") else type(value)
-        return f"{kind.__module__}.{kind.__qualname__}"
     return describe(value)
+
+
+def _names(code):
+    """Global names that a code object and those within it refer to."""
+    inner = [_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
+    return sorted({*code.co_names, *(name for names in inner for name in names)})

@@ -34,7 +34,17 @@ def save(figure, path):
         for suffix, options in KINDS.items():
             target = path.with_name(f"{path.name}.{suffix}")
             unfinished = path.with_name(f".{path.name}.{suffix}.part")
+            _forget_layout(figure)
             figure.savefig(unfinished, format=suffix, **options)
             unfinished.replace(target)
             written.append(target)
     return written
+
+
+def _forget_layout(figure):
+    """Axes where their grid puts them: a layout begins with the last one and is never the same again."""
+    if figure.get_layout_engine() is None:
+        return
+    for ax in figure.axes:
+        if ax.get_subplotspec() is not None and ax.get_in_layout():
+            ax.set_subplotspec(ax.get_subplotspec())

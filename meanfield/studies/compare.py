@@ -45,7 +45,8 @@ def squared_distances(finite, limit, quantity, size, selection):
     """Per size the squared distance of one network and of the mean of networks, the limit's error taken off.
 
     E|f_n − f|² and |E f_n − f|², averaged over recorded steps, samples and outputs; unbiased. Where the
-    networks carry their first-order deviation (`prediction_control`), the mean is taken of what remains.
+    networks carry their first-order deviation (`prediction_control`), the mean is taken of what remains, and
+    the limit's error has no part in it: the control is moved by as much as its own limit is off this one.
     Returns (fluctuation, bias, rms error of the limit): two `Squares` over sizes, a number.
     """
     reference = limit[quantity].values[selection]
@@ -62,13 +63,15 @@ def squared_distances(finite, limit, quantity, size, selection):
     fluctuation, bias = mean_squares(np.stack(singles)), squared_means(np.stack(means))
     # Independent replicates add their variance to every square; a coarser rule bounds an error, no more.
     taken = floor if limit.attrs.get("error_from", REPLICATES) == REPLICATES else 0.0
-    shifted = [s._replace(value=s.value - taken, left_out=s.left_out - taken) for s in (fluctuation, bias)]
-    return *shifted, math.sqrt(floor)
+    fluctuation, plain = (
+        s._replace(value=s.value - taken, left_out=s.left_out - taken) for s in (fluctuation, bias)
+    )
+    return fluctuation, bias if control in finite else plain, math.sqrt(floor)
 
 
 def exponent(sizes, squares, cross):
     """(exponent, standard error, constant): jackknife over seeds, all sizes together, and on top of it what
-    the limit's own error, which moves all squares by up to `cross` at once, can do to the slope.
+    the limit's own error, which moves all squares by up to `cross` up or down at once, can do to the slope.
 
     Weights come from errors smoothed over sizes by a power law: where few seeds happen to give a small
     square they give it a small error too, and with such weights the slope spreads more than its error says.
@@ -83,8 +86,9 @@ def exponent(sizes, squares, cross):
     if np.isnan(again).any():
         return fit.exponent, math.inf, fit.constant
     own = float(jackknife_error(again))
-    moved = fit_power_law(sizes, squares.value + cross, errors).exponent
-    return fit.exponent, math.hypot(own, moved - fit.exponent), fit.constant
+    both = [fit_power_law(sizes, squares.value + shift, errors).exponent for shift in (cross, -cross)]
+    moved = max((math.inf if math.isnan(p) else abs(p - fit.exponent)) for p in both)
+    return fit.exponent, math.hypot(own, moved), fit.constant
 
 
 def verdict(value, error, predicted, repeats):
@@ -107,7 +111,7 @@ def advice(kind, value, error, predicted, repeats, squares, has_control, limit_e
         return "at least 3 seeds, 32 for a firm exponent"
     if kind == "bias" and not has_control:
         return "the control variate: response=meanfield.Response()"
-    if floor:
+    if floor and not (kind == "bias" and has_control):
         return "more particles in the limit, or Quadrature() where a neuron has at most 3 dimensions"
     if math.isfinite(error) and 2 * half >= LONGEST:
         needed = math.ceil(1.1 * repeats * (2 * half / LONGEST) ** 2 / 8) * 8
@@ -167,8 +171,10 @@ def compare(finite, limit, laws=None):
         *both, floor = squared_distances(finite, limit, quantity, size, selection)
         out["limit_error"][q] = floor
         # The limit's error is common to all networks, so it multiplies their mean deviation only.
-        cross = 2 * np.sqrt(np.maximum(both[1].value, 0)) * floor + floor**2
+        shared = 2 * np.sqrt(np.maximum(both[1].value, 0)) * floor + floor**2
+        has_control = f"{quantity}_control" in finite
         for k, (kind, squares) in enumerate(zip(KINDS, both, strict=True)):
+            cross = np.zeros_like(shared) if has_control and kind == "bias" else shared
             half = student_interval(repeats) * squares.error
             half = np.hypot(half, 1.96 * cross)
             for name, square in (
@@ -189,7 +195,6 @@ def compare(finite, limit, laws=None):
             word = verdict(value, error, predictions[kind], repeats)
             out["verdict"][q, k] = word
             if word == "not resolved":
-                has_control = f"{quantity}_control" in finite
                 out["advice"][q, k] = advice(
                     kind, value, error, predictions[kind], repeats, squares, has_control, floor
                 )

@@ -260,14 +260,48 @@ def control_cell(prepared, system, numbers, key, record):
             forcing, out = linear.networks_forcing(prepared.setting, field, points, weights, counts)
             parts.append(prepared.answer(field, 0, counts, forcing, out)[: len(batch)])
         deviation = np.concatenate(parts)
-    data = {"prediction_control": deviation[:, :, : problem.samples]}
+        inside = deviation[:, :, : problem.samples]
+        data = {"prediction_control": inside, "loss_control": _loss_control(problem, field, inside, problem.y, 0)}
+        if problem.x_test is not None:
+            outside = deviation[:, :, problem.samples :]
+            data["test_prediction_control"] = outside
+            if problem.y_test is not None:
+                data["test_loss_control"] = _loss_control(problem, field, outside, problem.y_test, problem.samples)
     label = "first-order deviation of the network from the limit"
-    variables = {"prediction_control": Variable(("seed", *IN), label, source=SOURCE)}
-    if problem.x_test is not None:
-        data["test_prediction_control"] = deviation[:, :, problem.samples :]
-        variables["test_prediction_control"] = Variable(("seed", *TEST), label, source=SOURCE)
+    dims = {"prediction_control": IN, "test_prediction_control": TEST}
+    variables = {name: Variable(("seed", *dims.get(name, ("step",))), label, source=SOURCE) for name in data}
     coords = {"seed": ("seed", np.asarray(numbers)), "step": ("step", record)}
     return dataset(data, variables, coords, {})
+
+
+def reference(prepared, record):
+    """What the limit that answers is itself, replicate 0: predictions and losses at the recorded steps.
+
+    Its particles sample ρ_0, so that it is off the limit by some δ, and the mean of the controls by −δ up to
+    second order: network − control is to be held against this, not against a better limit.
+    """
+    problem = prepared.problem
+    with double():
+        out = prepared.field(0, linear._segments(record)).out
+        data = {"prediction": (out[:, : problem.samples], problem.y)}
+        if problem.x_test is not None:
+            data["test_prediction"] = (out[:, problem.samples :], problem.y_test)
+        arrays = {name: np.asarray(f) for name, (f, _) in data.items()}
+        for name, (f, y) in data.items():
+            if y is not None:
+                risks = jax.vmap(lambda f, y=jnp.asarray(y): problem.risk(f, y))(f)
+                arrays[name.replace("prediction", "loss")] = np.asarray(risks)
+    dims = {"prediction": IN, "test_prediction": TEST}
+    label = "replicate 0 of the limit that the controls are computed with"
+    variables = {name: Variable(dims.get(name, ("step",)), label, source=SOURCE) for name in arrays}
+    return dataset(arrays, variables, {"step": ("step", record)}, {})
+
+
+def _loss_control(problem, field, deviation, y, first):
+    """Σ_p χ_p · δf_p, the first-order deviation of the loss, (seed, step)."""
+    f = field.out[:, first : first + y.shape[0]]
+    chi = jax.vmap(lambda f: problem.residual(f, jnp.asarray(y)))(f)  # (S, P, k)
+    return np.einsum("nspk,spk->ns", deviation, np.asarray(chi))
 
 
 def _initial_neurons(system, problem, keys, together):

@@ -11,12 +11,13 @@ from meanfield.base.checks import fail, instance, integer, integers, is_integer,
 from meanfield.base.fingerprint import describe
 from meanfield.base.precision import double
 from meanfield.base.progress import progress_bar
-from meanfield.base.schema import COORDINATES, Variable, dataset, provenance
+from meanfield.base.schema import COORDINATES, SCHEMA_VERSION, Variable, dataset, provenance
 from meanfield.model.problem import Samples
 from meanfield.model.system import System
 from meanfield.model.training import Descent, Training
 from meanfield.observe.observable import Observable
 from meanfield.studies.stability import warn_above_edge
+from meanfield.studies.store import Store
 from meanfield.studies.trajectory import _look, default_record, follow
 
 MEMORY = 4e9
@@ -91,6 +92,7 @@ def simulate(
     observe=(),
     memory=None,
     progress=False,
+    store=None,
 ):
     """Train and record.
 
@@ -105,6 +107,7 @@ def simulate(
         observe: observables from `meanfield.observe`, each with its own steps.
         memory: bytes that one batch may take; fixes how work is cut, not the result beyond rounding.
         progress: show a bar if standard error is a terminal.
+        store: folder in which the result is kept; the same call, given again, finds it there.
     Returns:
         xarray.Dataset: `prediction (seed, step, sample, output)`, `loss (seed, step)`, with a test set
         `test_prediction`, `test_loss`, the observables' variables, `first_bad_step (seed)`: −1, or the step
@@ -121,6 +124,25 @@ def simulate(
     memory = check_memory(memory)
     system.check(problem, training)
     system = system.settled(problem)
+    if store is None:
+        return _computed(system, problem, training, seeds, key, record, observe, memory, progress)
+    with double():
+        about = {"problem": problem, "training": training, "record": record, "observe": observe}
+        about = {"simulate": {**about, "system": system, "seeds": seeds, "key": key}, "schema": SCHEMA_VERSION}
+        about = describe(about)
+    store = Store(store)
+    store.open({})
+    result = store.read(about)
+    if result is None:
+        result = _computed(system, problem, training, seeds, key, record, observe, memory, progress)
+        store.write(about, result)
+    else:
+        warn_of_divergence(result)
+    return result
+
+
+def _computed(system, problem, training, seeds, key, record, observe, memory, progress):
+    """`simulate` after its checks, without a store."""
     if system.is_limit and system.rows is None:
         from meanfield.studies.refine import refine
 
@@ -231,12 +253,19 @@ def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, obse
     source = {"error_from": system.error_from} if system.is_limit else {}
     attrs = provenance(settings, **source, key=key, dtype=system.dtype, system=type(system).__name__)
     result = dataset(everything, variables, coords, attrs)
-    if (np.asarray(bad) >= 0).any():
-        which = "the limit" if not lead else f"{int((bad >= 0).sum())} of {len(seeds)} networks"
-        warnings.warn(
-            f"Training diverged for {which}, first at step {int(bad[bad >= 0].min())}: values from "
-            "`first_bad_step` on are NaN. The learning rate is likely too large; see meanfield.stability.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    warn_of_divergence(result)
     return result
+
+
+def warn_of_divergence(result):
+    """One warning where some training in a result of `simulate` diverged."""
+    bad = result["first_bad_step"].values
+    if not (bad >= 0).any():
+        return
+    which = "the limit" if bad.ndim == 0 else f"{int((bad >= 0).sum())} of {bad.size} networks"
+    warnings.warn(
+        f"Training diverged for {which}, first at step {int(bad[bad >= 0].min())}: values from "
+        "`first_bad_step` on are NaN. The learning rate is likely too large; see meanfield.stability.",
+        RuntimeWarning,
+        stacklevel=4,
+    )

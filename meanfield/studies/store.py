@@ -74,7 +74,8 @@ class Store:
         """What the store says of itself, or None if it is new."""
         try:
             manifest = json.loads(self.manifest_path.read_text())
-            if not isinstance(manifest, dict) or not MANIFEST <= manifest.keys():
+            good = isinstance(manifest, dict) and MANIFEST <= manifest.keys()
+            if not (good and isinstance(manifest["identity"], dict)):
                 raise ValueError("it is not what a study writes")
             return manifest
         except FileNotFoundError:

@@ -17,7 +17,7 @@ from meanfield.model.system import Model, System
 from meanfield.model.training import Descent
 from meanfield.studies.compare import compare
 from meanfield.studies.refine import fixed, refine
-from meanfield.studies.response import Response, control_cell, fluctuation_group
+from meanfield.studies.response import Response, control_cell, fluctuation_group, reference
 from meanfield.studies.simulate import MEMORY, check_memory, check_record, check_run, run, seed_list
 from meanfield.studies.stability import warn_above_edge
 from meanfield.studies.store import Store, StoreError, read_checked_tree, read_tree, to_bytes
@@ -153,7 +153,7 @@ class Study:
             limit = work.limit(finite)
             groups = {}
             if self.response is not None:
-                finite, groups["/fluctuation"] = work.respond(finite)
+                finite, groups["/fluctuation"] = work.respond(finite, limit)
         groups = {"/finite": finite, "/limit": limit, "/fit": compare(finite, limit), **groups}
         tree = xr.DataTree.from_dict(groups)
         tree.attrs = {**provenance(identity, request=self.request()), **self.summary()}
@@ -297,8 +297,12 @@ class _Work:
             load=load, save=save,
         )  # fmt: skip
 
-    def respond(self, finite):
-        """The networks with their first-order deviation, and the asymptotic spread and bias."""
+    def respond(self, finite, limit):
+        """The networks with their first-order deviation, and the asymptotic spread and bias.
+
+        The controls are moved by what their own limit is off `limit`, so that network − control − limit
+        holds network − control against the limit that the control belongs to.
+        """
         study = self.study
         prepared = study.response.prepare(study.model, study.problem, study.training, study.key, self.memory)
         about = {"response": describe(study.response), **self.identity}
@@ -320,7 +324,12 @@ class _Work:
             joined = xr.concat(pieces, "seed", join="exact", combine_attrs="override")
             controls.append(joined.expand_dims({k: [v] for k, v in size.items()}))
         control = xr.combine_by_coords(controls, join="exact", combine_attrs="override")
-        return xr.merge([finite, control.transpose(*study.sizes, "seed", "step", ...)], combine_attrs="override"), group
+        own = self.kept({"reference": 1, **about}, lambda: reference(prepared, study.record))
+        for name in own.data_vars:
+            moved = control[f"{name}_control"] + own[name] - limit[name]
+            control[f"{name}_control"] = moved.assign_attrs(control[f"{name}_control"].attrs)
+        merged = finite.assign(control.transpose(*study.sizes, "seed", "step", ...).data_vars)
+        return merged, group
 
 
 def _name(cell):

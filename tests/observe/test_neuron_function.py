@@ -1,5 +1,8 @@
 """TestFunction: averages of any function of one neuron, and what identifies the function in a store."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +103,42 @@ def test_a_function_is_known_in_a_store_by_what_it_computes():
     ]
     assert len({str(d) for d in different}) == len(different)
     assert description(jax.jit(make(2))) == description(make(2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Power:
+    power: float
+
+    def __call__(self, neuron):
+        return neuron["a"][0] ** self.power
+
+
+def test_every_kind_of_function_is_known_by_what_it_is_made_of():
+    """Partial functions, callable settings, functions that call themselves; globals of inner functions."""
+
+    def raised(power, neuron):
+        return neuron["a"][0] ** power
+
+    def again(neuron, depth=1):
+        return again(neuron, depth - 1) if depth else neuron["a"][0]
+
+    def inner(neuron):
+        return jax.vmap(lambda a: SCALE * jnp.add(a, 1.0))(neuron["a"])[0]
+
+    def mixed(neuron):
+        return np.pi * jnp.tanh(neuron["a"][0]) + max(1, 2)
+
+    kinds = [lambda p: functools.partial(raised, p), Power]
+    found = []
+    for kind in kinds:
+        one, other, same = (describe(TestFunction(kind(p), "g")) for p in (2, 3, 2))
+        assert one == same and one != other
+        found += [one, other]
+    found += [describe(TestFunction(function)) for function in (again, inner, mixed)]
+    assert len({str(d) for d in found}) == len(found)
+    with pytest.raises(TypeError, match="which has no description"):
+        unknown = object()
+        describe(TestFunction(lambda neuron: neuron["a"][0] if unknown else 0.0, "g"))
 
 
 def test_a_global_number_that_a_function_reads_is_part_of_its_description(monkeypatch):

@@ -128,8 +128,10 @@ def test_the_tangent_kernel_is_the_mean_of_products_of_gradients(outputs, bias, 
         truth = jnp.einsum("n,npkD,nqcD->pkqc", weights, first, second)
         found = particles.tangent_kernel(Measure(points, weights), task.x, task.x_test)
         features = particles.feature_kernel(Measure(points, weights), task.x, task.x_test)
-        phi = [model.activation.function(points["w"] @ x.T + points.get("b", jnp.zeros(NEURONS))[:, None])
-               for x in (task.x, task.x_test)]
+        phi = [
+            model.activation.function(points["w"] @ x.T + points.get("b", jnp.zeros(NEURONS))[:, None])
+            for x in (task.x, task.x_test)
+        ]
         assert_close(found, truth, NEURONS + 20)
         assert_close(features, jnp.einsum("n,np,nq->pq", weights, *phi), NEURONS + 20)
         assert found.shape == (5, outputs, 3, outputs) and features.shape == (5, 3)

@@ -125,7 +125,8 @@ class TwoLayerLimit(System):
         for name, values in arrays.items():
             if self.random:
                 result[name] = values.mean(1)
-                result[f"{name}_error"] = values.std(1, ddof=1) / np.sqrt(values.shape[1])
+                with np.errstate(over="ignore"):  # just before training diverges
+                    result[f"{name}_error"] = values.std(1, ddof=1) / np.sqrt(values.shape[1])
             else:
                 result[name] = values[:, 0]
                 result[f"{name}_error"] = np.abs(values[:, 0] - values[:, 1])

@@ -69,6 +69,8 @@ class TwoLayerNetwork(System):
         points = self.initial.sample_many(
             keys, self.rows, problem.inputs, problem.outputs, self.bias, self.dtype
         )
+        for value in points.values():
+            value[:, self.width :] = 0  # padding: weight 0 times a neuron that overflows would be NaN
         weights = np.where(np.arange(self.rows) < self.width, 1.0 / self.width, 0.0).astype(self.dtype)
         weights = np.broadcast_to(weights, (len(keys), self.rows))
         return jax.vmap(lambda p, m: self.particles.start(training, p, m))(
