@@ -333,7 +333,7 @@ def draw(data):
 
 def draw_power(data, ax, name, label):
     """One quantity against γ with its laws, through the smallest γ."""
-    import numpy as np
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from meanfield.plot.canvas import legend_above
     from meanfield.plot.colours import DARK, LAW, LIGHT, LIMIT
@@ -359,14 +359,21 @@ def draw_power(data, ax, name, label):
             label=words("skewed", "limit, $a$ skewed"),
         )[0],
     ]  # fmt: skip
-    for values, law in ((limit[name].values, "symmetric"), (skewed[name].values, "skewed")):
+    for values, law, below in ((limit[name].values, "symmetric", True), (skewed[name].values, "skewed", False)):
         power = float(found["predicted"].sel(law=law, quantity=name))
         line = values[0] * (gamma / gamma[0]) ** power
-        shown = line < 3 * values.max()
+        shown = line < values.max()
         ax.plot(gamma[shown], line[shown], color=LAW, lw=0.8, zorder=1)
         text = r"$\gamma$" if power == 1 else rf"$\gamma^{{{power:g}}}$"
-        end = np.flatnonzero(shown)[-1]
-        ax.annotate(text, (gamma[end], line[end]), (3, 0), textcoords="offset points", va="center", color="0.35")
+        place = {"xytext": (5, -3) if below else (-5, 3), "ha": "left" if below else "right"}
+        at = min(2, gamma.size - 1)
+        ax.annotate(
+            text, (gamma[at], line[at]), textcoords="offset points", va="top" if below else "bottom", color="0.35",
+            fontsize="small", **place,
+        )  # fmt: skip
+    ax.yaxis.set_major_locator(LogLocator(100))
+    ax.yaxis.set_minor_locator(LogLocator(10, numticks=20))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_ylabel(label)
     legend_above(ax, handles)
 

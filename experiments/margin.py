@@ -31,7 +31,7 @@ def studies(**options):
 
 def compute(
     *,
-    widths: tuple[int, ...] = (8, 32, 128),
+    widths: tuple[int, ...] = (4, 8, 16, 64),
     seeds: int = 16,
     particles: int = 1024,
     replicates: int = 2,
@@ -39,7 +39,7 @@ def compute(
     spread: float = 0.3,
     learning_rate: float = 0.5,
     steps: int = 4000,
-    directions: tuple[int, ...] = (100, 400, 1600, 6400),
+    directions: int = 1600,
     pixels: int = 61,
     key: int = 0,
     store: str | None = None,
@@ -56,7 +56,7 @@ def compute(
         spread: standard deviation of a point around its corner.
         learning_rate: growth of N in one step.
         steps: steps of training; learning_rate x steps x margin stays below 700, or residuals underflow.
-        directions: sizes of grids for which the linear program is solved alone.
+        directions: of a fixed grid on which the linear program is solved for comparison.
         pixels: of the picture of the decision, each way.
         key: integer that all randomness derives from.
         store: folder of results.
@@ -146,7 +146,7 @@ def margins(run, problem, duals=None):
 
 
 def linear_program(problem, directions):
-    """The maximum margin with its certificate, and that of the program on grids of directions."""
+    """The maximum margin with its certificate, and that of the program on a fixed grid of directions."""
     import numpy as np
     import xarray as xr
 
@@ -154,19 +154,20 @@ def linear_program(problem, directions):
 
     x, y = with_bias(problem.x), problem.y[:, 0]
     best = max_margin(x, y)
-    on_grid = [margin_on_directions(x, y, spread_directions(count, 3))[0] for count in directions]
+    on_grid = margin_on_directions(x, y, spread_directions(directions, 3))[0]
     duals = best.duals[best.duals > 1e-9]
     return xr.Dataset(
         {
             "direction": (("atom", "coordinate"), best.directions, {"long_name": "directions with mass", "units": "1"}),
             "mass": ("atom", best.masses, {"long_name": "signed mass", "units": "1"}),
             "dual": ("sample", best.duals, {"long_name": "dual weights of the samples", "units": "1"}),
-            "grid_margin": ("directions", np.array(on_grid), {"long_name": "maximum margin on a grid", "units": "1"}),
         },
-        coords={"directions": list(directions), "coordinate": ["w0", "w1", "b"]},
+        coords={"coordinate": ["w0", "w1", "b"]},
         attrs={
             "margin": best.margin,
             "upper": best.upper,
+            "grid_margin": on_grid,
+            "grid_directions": directions,
             "dual_entropy": float(np.log(duals.max()) - duals @ np.log(duals)),
         },
     )
@@ -186,16 +187,37 @@ def best_function(program, x):
     return np.maximum(with_bias(x) @ program["direction"].values.T, 0) @ program["mass"].values
 
 
+def distinct(program, apart=1e-2):
+    """Number of directions with mass, those closer than `apart` counted once."""
+    kept = []
+    for direction in program["direction"].values:
+        if all(direction @ other < 1 - apart**2 / 2 for other in kept):
+            kept.append(direction)
+    return len(kept)
+
+
+def share_near(data, apart=0.1):
+    """Share of N in neurons whose (w, b) is within `apart` of a direction of the linear program."""
+    import numpy as np
+
+    neurons, directions = data["neurons"].dataset, data["program"]["direction"].values
+    points = np.concatenate([neurons["neurons_w"].values, neurons["neurons_b"].values[:, None]], 1)
+    length = np.linalg.norm(points, axis=1)
+    mass = np.abs(neurons["neurons_a"].values[:, 0]) * length * neurons["neurons_weight"].values
+    near = (points @ directions.T).max(1) > length * np.cos(apart)
+    return mass[near].sum() / mass.sum()
+
+
 def gap_exponent(size, gap):
-    """Exponent of the gap in N over the last factor of ten in N, and what it changes by over the last factor
-    of three."""
+    """Exponent of the gap in N over the last factor of three in N, and its change from that over a factor of
+    ten."""
     import numpy as np
 
     def slope(factor):
         chosen = (size > size[-1] / factor) & (gap > 0)
         return np.polyfit(np.log(size[chosen]), np.log(gap[chosen]), 1)[0] if chosen.sum() > 2 else np.nan
 
-    return slope(10), abs(slope(3) - slope(10))
+    return slope(3), abs(slope(3) - slope(10))
 
 
 def summary(data):
@@ -211,20 +233,18 @@ def summary(data):
     size = limit["size"].values
     slope, change = gap_exponent(size, gap)
     constant = size[-1] * float(limit["dual_margin"][-1] - limit["margin"][-1])
-    spacing = np.polyfit(np.log(program["directions"]) / -2, np.log(1 - program["grid_margin"] / best), 1)[0]
     lines = [
         about["model"],
         f"  on {about['problem']}",
         f"  by {about['training']}; limit of {about['replicates']} x {about['particles']} particles",
         "",
         f"maximum margin {best:.9f}, certified to {program.attrs['upper'] - best:.1g}: "
-        f"{program.sizes['atom']} neurons, {int((program['dual'] > 1e-9).sum())} support points",
-        f"  on grids of {', '.join(str(n) for n in program['directions'].values)} directions short of it by "
-        + ", ".join(f"{v:.1e}" for v in 1 - program["grid_margin"].values / best)
-        + f": slope {spacing:.2f} in the spacing, theory 2",
+        f"{distinct(program)} neurons, {int((program['dual'] > 1e-6).sum())} support points",
+        f"  on a grid of {program.attrs['grid_directions']} directions {program.attrs['grid_margin'] / best:.4f} of it",
         f"margin of the limit / maximum: {1 - gap[-1]:.4f} at N = {size[-1]:.0f}; gap against N: slope "
         f"{with_error(slope, change)}, theory -1",
         f"N x (dual mean - minimum) of y f / N: {constant:.3f}, theory {program.attrs['dual_entropy']:.3f}",
+        f"share of N within 0.1 radian of the program's directions: {share_near(data):.4f}, theory 1",
         f"fixed step, as many steps: {float(slow['margin'][-1]) / best:.4f} at N = {float(slow['size'][-1]):.0f}",
     ]
     for n in networks["width"].values:
@@ -296,11 +316,11 @@ def draw_gap(data, ax):
     for n, colour in zip(networks["width"].values, shades(networks.sizes["width"]), strict=True):
         at = networks.sel(width=n)
         gap = 1 - at["margin"].mean("seed") / best
-        handles += ax.plot(at["size"].mean("seed"), gap, color=colour, lw=1.1, zorder=2, label=f"$n={n}$, mean")
+        handles += ax.plot(at["size"].mean("seed"), gap, color=colour, lw=1.1, zorder=2, label=f"$n={n}$")
     size, gap = limit["size"].values, 1 - limit["margin"].values / best
     handles += ax.plot(size, gap, color=LIMIT, lw=1.3, zorder=4, label="limit")
     own = slow["size"].values, 1 - slow["margin"].values / best
-    handles += ax.plot(*own, color=LIMIT, lw=1, ls=(0, (1, 1)), zorder=3, label="limit, fixed step")
+    handles += ax.plot(*own, color=LIMIT, lw=1, ls=(0, (1, 1)), zorder=3, label="fixed step")
     ax.plot(own[0][-1], own[1][-1], marker="|", ms=7, mew=1.2, color=LIMIT, zorder=3)
     law = gap[-1] * size[-1] / size
     shown = law < 1
@@ -310,7 +330,7 @@ def draw_gap(data, ax):
     ax.set_ylim(0.4 * gap[-1], 2)
     ax.set_xlabel(r"$N=\int|a||(w,b)|\,d\rho_t$")
     ax.set_ylabel("1 − margin / maximum margin")
-    legend_above(ax, handles, columns=2)
+    legend_above(ax, handles, columns=3)
 
 
 def draw_directions(data, ax, pixels=181):
@@ -339,7 +359,7 @@ def draw_directions(data, ax, pixels=181):
     )
     for sign, colour in ((1, DARK), (-1, LIGHT)):
         chosen = np.sign(a[:, 0]) == sign
-        ax.scatter(angle[chosen], height[chosen], s=200 * mass[chosen] / mass.sum(), color=colour, alpha=0.8, lw=0, zorder=2)
+        ax.scatter(angle[chosen], height[chosen], s=1.5 + 25 * mass[chosen] / mass.max(), color=colour, lw=0, zorder=2)
     direction, size = program["direction"].values, np.abs(program["mass"].values)
     ax.scatter(
         np.arctan2(direction[:, 1], direction[:, 0]), direction[:, 2], s=400 * size, fc="none", ec=LIMIT, lw=0.8, zorder=3

@@ -8,7 +8,7 @@ noise of a mean over 200 networks; with the first-order deviation of each networ
 Data: six points on the circle, labelled by a teacher of two neurons; predictions on the whole circle. A neuron
 has three parameters, so that for smooth activations the limit and its response are sums over a Gauss-Hermite
 rule; softplus is the one for which that converges fastest. For relu the limit is sampled, the response sees
-its kinks through a mollified second derivative, and the predicted bias carries about a tenth of noise.
+its kinks through a mollified second derivative, and the predicted bias carries noise of about a third.
 Time: about a minute on two cores.
 """
 
@@ -107,7 +107,7 @@ def compute(
     tree = study.run(None if store is None else os.path.join(store, "networks"), progress=progress)
     groups = {name: node.dataset for name, node in tree.children.items()}
     finite = groups["finite"]
-    plain = finite.drop_vars(["prediction_control", "test_prediction_control"])
+    plain = finite.drop_vars([name for name in finite if name.endswith("_control")])
     groups["fit_without_control"] = mf.compare(plain, groups["limit"])
     groups["agreement"] = agreement(tree)
     groups["data"] = circle_data(study.problem, circle_problem(study.model.activation, samples, angles, key)[1])
@@ -343,9 +343,12 @@ def draw_laws(data, ax):
         low, value, high = (at[name].values for name in ("error_low", "error", "error_high"))
         resolved = low > 0
         style = {"color": colour, "marker": marker, "ms": 3.5, "ls": "none", "zorder": 3}
-        handles += ax.plot(widths * shift, np.where(resolved, value, np.nan), label=label.format(about["seeds"]), **style)
-        # Not resolved from 0: only the upper end of the interval is known.
-        ax.plot(widths * shift, np.where(resolved, np.nan, high), **style | {"marker": "v", "mfc": "white"})
+        # Where the interval goes down to 0, its upper end.
+        bound = style | {"marker": "v", "mfc": "white"}
+        seen = ax.plot(widths * shift, np.where(resolved, value, np.nan), **style)
+        bounds = ax.plot(widths * shift, np.where(resolved, np.nan, high), **bound)
+        handles += seen if resolved.any() else bounds
+        handles[-1].set_label(label.format(about["seeds"]) + ("" if resolved.any() else ",\nupper bound"))
         intervals(ax, (widths * shift)[resolved], low[resolved], high[resolved], color=colour, zorder=2)
         heights += [low[resolved], high]
     heights = np.concatenate(heights)

@@ -12,6 +12,7 @@ import io
 import json
 import pathlib
 import sys
+import warnings
 
 USAGE = """\
 usage: meanfield COMMAND ...
@@ -101,12 +102,12 @@ def options_of(name, module, words, plan=False):
 
 
 def one_sentence(box):
-    """The first message in a box drawn with lines."""
+    """The first message in a box drawn with lines, or with dashes below its title where there is no UTF-8."""
     lines = [line.strip("│ ").strip() for line in box.splitlines()]
-    start = next((i for i, line in enumerate(lines) if line and line[0] not in "╭╰─"), 0)
-    stop = next((i for i in range(start, len(lines)) if not lines[i] or lines[i][0] in "╭╰─"), len(lines))
+    rules = [i for i, line in enumerate(lines) if not line.strip("-") or line[0] in "╭╰─"] + [len(lines)]
+    start, stop = rules[0] + 1, rules[1] if len(rules) > 1 else len(lines)
     text = " ".join(lines[start:stop])
-    near = next((line for line in lines[stop:] if line.startswith("--")), None)
+    near = next((line for line in lines[stop:] if line.startswith("--") and line.strip("-")), None)
     if "Unrecognized" in text and near:
         text += f"; did you mean {near.split()[0]}?"
     return text if text.endswith(("?", ".")) else text + "."
@@ -268,18 +269,28 @@ def dispatch(arguments):
     return {"plan": plan, "run": run, "report": report, "plot": plot, "cite": cite}[command](rest[0], rest[1:])
 
 
+def say_warning(message, *_, **__):
+    """A warning without the line of code that gave it."""
+    print(f"meanfield: {message}", file=sys.stderr)
+
+
 def main(arguments=None):
     """Entry point; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # "?" for ± where the terminal has no such sign
     try:
-        return dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = say_warning
+            return dispatch(arguments)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: nothing to say and nobody to say it to
         return 0
     except UsageError as error:
         print(f"meanfield: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         print(f"meanfield: {error}", file=sys.stderr)
         return 1
     except (ValueError, TypeError) as error:

@@ -30,7 +30,18 @@ def function_text(function, *arguments):
     with jax.enable_x64(True):  # the text names types: it must not depend on the caller's precision
         closed = jax.make_jaxpr(function)(*arguments)
     text = re.sub(r"0x[0-9a-f]+", "0x", str(closed))
-    return {"jaxpr": digest(text), "constants": [array_digest(c) for c in closed.consts]}
+    return {"jaxpr": digest(text), "constants": [array_digest(c) for c in _constants(closed)]}
+
+
+def _constants(program):
+    """Arrays that a program closes over, and those of the programs within it, whose text leaves them out."""
+    found = list(getattr(program, "consts", ()))
+    for equation in getattr(program, "jaxpr", program).eqns:
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if hasattr(inner, "eqns") or hasattr(inner, "consts"):
+                    found += _constants(inner)
+    return found
 
 
 def describe(value):

@@ -1,6 +1,7 @@
 """The schema of results: named variables with dimensions, units and source, as xarray datasets."""
 
 import dataclasses
+import functools
 import json
 import platform
 
@@ -26,6 +27,7 @@ class Variable:
         return dataclasses.replace(self, dims=(*dims, *self.dims))
 
 
+@functools.cache
 def versions():
     """Versions of what computed a result, as text."""
     import importlib.metadata

@@ -49,10 +49,14 @@ class Activation:
         self._check_function("pair" if self.pair is not None else "function", self.value_and_derivative)
 
     def _check_function(self, name, function):
-        """Whether it is JAX code that keeps the shape; nothing is computed."""
-        points = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+        """Whether it is JAX code that keeps the shape; nothing is computed.
+
+        In float64 as everything later: JAX may keep what it traced first, constants in their types included.
+        """
+        points = jax.ShapeDtypeStruct((2, 3), jnp.float64)
         try:
-            shapes = [result.shape for result in jax.eval_shape(function, points)]
+            with jax.enable_x64(True):
+                shapes = [result.shape for result in jax.eval_shape(function, points)]
         except Exception as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise TypeError(
@@ -78,8 +82,8 @@ class Activation:
         return self.value_and_derivative(z)[1]
 
     def describe(self):
-        """What identifies φ in a store: the text of its program, with its name."""
-        return {"activation": self.name, "function": function_text(self.function, 0.5)}
+        """What identifies φ in a store: the text of the program for (φ, φ'), with its name."""
+        return {"activation": self.name, "function": function_text(self.value_and_derivative, 0.5)}
 
     def __repr__(self):
         return f"activations.{self.name}" if self.name.isidentifier() else f"Activation({self.name!r})"

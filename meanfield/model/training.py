@@ -38,8 +38,9 @@ def learning_rate(value):
     if not callable(value):
         fail("learning_rate", "a positive number or a function of the step", value, TypeError)
     try:
-        first = float(value(0))
-        jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
+        with jax.enable_x64(True):
+            first = float(value(0))
+            jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
     except Exception as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         rule = "a JAX function of the step that gives a number"

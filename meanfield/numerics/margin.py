@@ -15,7 +15,8 @@ class MaxMargin(NamedTuple):
     """Solution of max over ν, |ν| ≤ 1, of min_p y_p ∫ φ(w·x_p) dν(w), with what certifies it.
 
     margin: the value for `directions` and `masses`, a lower bound; `upper`: an upper bound from the dual.
-    directions: unit vectors w that carry mass, (K, D); masses: signed masses ν, (K,), Σ|ν| = 1.
+    directions: unit vectors w that carry mass, (K, D); masses: signed masses ν, (K,), Σ|ν| = 1. One direction of
+        the exact solution may come as several, closer to it than about √tolerance.
     duals: weights λ of the samples, (P,), ≥ 0, Σλ = 1: zero except at the samples of least margin.
     """
 
@@ -51,9 +52,10 @@ def margin_on_directions(x, y, directions):
         x: samples, (P, D); y: labels ±1, (P,); directions: unit vectors, (K, D).
     Returns:
         (margin, masses (K,), duals (P,)).
-    Accuracy: that of HiGHS, about 1e-9; as an approximation of the maximum over all directions a lower
-        bound, on a circle short of it by at most a factor cos(h/2), h the spacing, where no kink w·x_p = 0
-        separates an optimal direction from its neighbours in the grid.
+    Accuracy: that of HiGHS, about 1e-9. For the maximum over all directions it is a lower bound. On a circle
+        with spacing h it is at least cos(h/2) times the maximum where no kink w·x_p = 0 separates an optimal
+        direction from its two neighbours, since between them two neurons of total mass 1/cos(h/2) replace
+        it. Optimal directions often lie on kinks, however, and then the loss is O(h).
     """
     import scipy.optimize
 
@@ -133,12 +135,12 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
     Args:
         x: samples, (P, D), D = 2 or 3: inputs in the plane, or (x, 1) for neurons with bias.
         y: labels ±1, (P,) or (P, 1).
-        tolerance: gap between the bounds, relative to the margin, to stop at.
+        tolerance: gap between the bounds to stop at, in units of the largest |x|.
         directions: number of directions to begin with.
     Returns:
         MaxMargin.
     Raises:
-        ValueError: for other dimensions, labels, or where the bounds do not meet.
+        ValueError: for other dimensions or labels, or where the bounds do not meet.
     Accuracy: margin ≤ maximum ≤ upper, to the 1e-9 of the linear program.
     Cost: O(P^D) a round, a handful of rounds.
     Source: Chizat & Bach 2020, *equation (4)* (F_1 max-margin); THEORY 1.2.
@@ -150,6 +152,10 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
     if y.shape[0] != x.shape[0] or not np.isin(y, (-1.0, 1.0)).all():
         raise ValueError(f"Argument `y` must hold one label -1 or 1 for each of {x.shape[0]} samples.")
     tolerance = number("tolerance", tolerance, above=0)
+    scale = np.linalg.norm(x, axis=1).max()
+    if scale == 0:
+        fail("x", "an array with a row that is not zero", x)
+    x = x / scale
     grid = spread_directions(integer("directions", directions, 4), x.shape[1])
     grid = np.concatenate([grid, _unit(x), -_unit(x)])
     for _ in range(most_rounds):
@@ -157,13 +163,13 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
         candidates = stationary_directions(x, duals * y)
         height = np.abs(dual_function(x, y, duals, candidates))
         upper = float(height.max())
-        if upper - margin <= tolerance * upper:
+        if upper - margin <= tolerance:
             keep = np.abs(masses) > 1e-12
-            return MaxMargin(margin, upper, grid[keep], masses[keep], duals)
+            return MaxMargin(scale * margin, scale * upper, grid[keep], masses[keep], duals)
         best = np.unique(np.round(candidates[height > margin + 0.1 * (upper - margin)], 14), axis=0)
         grid = np.concatenate([grid, _unit(best)])
     raise ValueError(
-        f"The bounds of the maximum margin, {margin:.6g} and {upper:.6g}, did not meet in {most_rounds} rounds. "
+        f"The bounds of the maximum margin, {scale * margin:.6g} and {scale * upper:.6g}, did not meet in {most_rounds} rounds. "
         "The tolerance is likely below the accuracy of the linear program; raise `tolerance` above 1e-9."
     )
 

@@ -50,7 +50,7 @@ def squared_distances(finite, limit, quantity, size, selection):
     Returns (fluctuation, bias, rms error of the limit): two `Squares` over sizes, a number.
     """
     reference = limit[quantity].values[selection]
-    floor = float(np.mean(limit[f"{quantity}_error"].values[selection] ** 2)) if f"{quantity}_error" in limit else 0.0
+    own = limit_error(limit, quantity, selection)
     control = f"{quantity}_control"
     singles, means = [], []
     for value in finite[size].values:
@@ -62,11 +62,18 @@ def squared_distances(finite, limit, quantity, size, selection):
         means.append(gram)
     fluctuation, bias = mean_squares(np.stack(singles)), squared_means(np.stack(means))
     # Independent replicates add their variance to every square; a coarser rule bounds an error, no more.
-    taken = floor if limit.attrs.get("error_from", REPLICATES) == REPLICATES else 0.0
+    taken = own**2 if limit.attrs.get("error_from", REPLICATES) == REPLICATES else 0.0
     fluctuation, plain = (
         s._replace(value=s.value - taken, left_out=s.left_out - taken) for s in (fluctuation, bias)
     )
-    return fluctuation, bias if control in finite else plain, math.sqrt(floor)
+    return fluctuation, bias if control in finite else plain, own
+
+
+def limit_error(limit, quantity, selection):
+    """Root mean square of the standard error that the limit states, 0 if it states none."""
+    if f"{quantity}_error" not in limit:
+        return 0.0
+    return math.sqrt(np.mean(limit[f"{quantity}_error"].values[selection] ** 2))
 
 
 def exponent(sizes, squares, cross):
@@ -103,7 +110,7 @@ def verdict(value, error, predicted, repeats):
     return "consistent" if distance <= half and 2 * half < LONGEST else "not resolved"
 
 
-def advice(kind, value, error, predicted, repeats, squares, has_control, limit_error):
+def advice(kind, error, repeats, squares, has_control, limit_error, crossed):
     """The cheapest change that would resolve an exponent."""
     half = student_interval(repeats) * error
     floor = limit_error**2 > 0.1 * max(float(np.abs(squares.value).min()), 1e-300)
@@ -111,6 +118,8 @@ def advice(kind, value, error, predicted, repeats, squares, has_control, limit_e
         return "at least 3 seeds, 32 for a firm exponent"
     if kind == "bias" and not has_control:
         return "the control variate: response=meanfield.Response()"
+    if kind == "bias" and has_control and crossed > 0.2:
+        return "more particles in the response, four times the largest width at least"
     if floor and not (kind == "bias" and has_control):
         return "more particles in the limit, or Quadrature() where a neuron has at most 3 dimensions"
     if math.isfinite(error) and 2 * half >= LONGEST:
@@ -164,17 +173,18 @@ def compare(finite, limit, laws=None):
     out |= {n: np.full(shape[1:], "", object) for n in ("verdict", "advice")}
     out["limit_error"] = np.zeros(len(quantities))
     for q, quantity in enumerate(quantities):
-        out["limit_error"][q] = math.nan
+        out["limit_error"][q] = limit_error(limit, quantity, selection)
         if repeats < 3:
             _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions)
             continue
         *both, floor = squared_distances(finite, limit, quantity, size, selection)
-        out["limit_error"][q] = floor
         # The limit's error is common to all networks, so it multiplies their mean deviation only.
         shared = 2 * np.sqrt(np.maximum(both[1].value, 0)) * floor + floor**2
         has_control = f"{quantity}_control" in finite
         for k, (kind, squares) in enumerate(zip(KINDS, both, strict=True)):
-            cross = np.zeros_like(shared) if has_control and kind == "bias" else shared
+            cross = shared
+            if has_control and kind == "bias":
+                cross = _control_error(finite, size, squares)
             half = student_interval(repeats) * squares.error
             half = np.hypot(half, 1.96 * cross)
             for name, square in (
@@ -196,7 +206,7 @@ def compare(finite, limit, laws=None):
             out["verdict"][q, k] = word
             if word == "not resolved":
                 out["advice"][q, k] = advice(
-                    kind, value, error, predictions[kind], repeats, squares, has_control, floor
+                    kind, error, repeats, squares, has_control, floor, _share(cross, squares)
                 )
     variables = {
         n: Variable(tuple(d.format(size=size) for d in v.dims), v.long_name, v.units, v.source)
@@ -206,6 +216,20 @@ def compare(finite, limit, laws=None):
     coords = {size: (size, finite[size].values), "quantity": quantities, "kind": list(KINDS)}
     sources = {f"source_{law.kind}": law.source for law in laws if law.size == size}
     return dataset(out, variables, coords, {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources})
+
+
+def _share(cross, squares):
+    """Largest share of a square that the limit's error may make up."""
+    return float((cross / np.maximum(np.abs(squares.value), 1e-300)).max())
+
+
+def _control_error(finite, size, squares):
+    """What the particles of the control's own limit can do to the squared bias: M of them have themselves a
+    bias of the order of that of a network of width M."""
+    particles = finite.attrs.get("control_particles", math.inf)
+    bias = np.sqrt(np.maximum(squares.value, 0))
+    own = float((bias * finite[size].values).max()) / particles
+    return 2 * bias * own + own**2
 
 
 def _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions):

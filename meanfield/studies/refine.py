@@ -1,7 +1,5 @@
 """A limit with as many particles as its comparison needs."""
 
-import dataclasses
-
 import numpy as np
 
 from meanfield.studies.simulate import run
@@ -13,7 +11,15 @@ ALONE = 0.01  # of the root mean square prediction, where there is nothing to co
 
 def own_errors(limit, names):
     """Root mean square over steps and samples of the limit's own standard error."""
-    return {n: float(np.sqrt(np.nanmean(limit[f"{n}_error"].values ** 2))) for n in names if f"{n}_error" in limit}
+    return {n: float(np.sqrt(np.mean(limit[f"{n}_error"].values ** 2))) for n in names if f"{n}_error" in limit}
+
+
+def _bound(system, problem, training, particles, memory):
+    """What forbids a particle number, or None."""
+    if particles > MOST:
+        return f"{MOST} particles"
+    planned, _ = system.with_particles(particles).plan(problem, training, 1, memory)
+    return f"{memory:.3g} bytes of memory" if planned.memory_bytes(problem, training) > memory else None
 
 
 def refine(
@@ -53,26 +59,25 @@ def refine(
             if save:
                 save(candidate, limit)
         if smallest is None:
-            targets = {"prediction": ALONE * float(np.sqrt(np.nanmean(limit.prediction.values**2)))}
+            targets = {"prediction": ALONE * float(np.sqrt(np.mean(limit.prediction.values**2)))}
         else:
             targets = {n: SHARE * value for n, value in smallest.items()}
-        errors = own_errors(limit, targets)
+        diverged = int(limit.first_bad_step)
+        errors = {} if diverged >= 0 else own_errors(limit, targets)
         ratios = {n: errors[n] / max(targets[n], 1e-300) for n in errors if np.isfinite(errors[n])}
         worst = max(ratios, key=ratios.get) if ratios else None
         goal = "a quarter of the smallest finite-width error" if smallest else "1% of the rms prediction"
         if worst is None:
-            reason = "stopped: the limit diverged at the start"
+            reason = f"stopped: the limit diverged at step {diverged}"
         elif ratios[worst] <= 1:
             reason = f"reached: rms error {errors[worst]:.2g} of the {worst} is below {goal}, {targets[worst]:.2g}"
         else:
             factor = min(16, 2 ** int(np.ceil(np.log2(ratios[worst] ** 2 * 1.1))))
-            following = particles * factor
-            larger = system.with_particles(following)
-            fits = larger.plan(problem, training, 1, memory)[0].memory_bytes(problem, training) <= memory
-            if following <= MOST and fits:
-                particles = following
+            while factor > 1 and (bound := _bound(system, problem, training, particles * factor, memory)):
+                factor //= 2
+            if factor > 1:
+                particles *= factor
                 continue
-            bound = f"{MOST} particles" if fits else f"{memory:.3g} bytes of memory"
             reason = (
                 f"stopped at the bound of {bound}: rms error {errors[worst]:.2g} of the {worst} is above "
                 f"{goal}, {targets[worst]:.2g}"

@@ -113,7 +113,8 @@ def report(study):
             for kind in ("fluctuation", "bias"):
                 at = fit.sel({size: n, "quantity": quantity, "kind": kind})
                 low, value, high = (float(at[name]) for name in ("error_low", "error", "error_high"))
-                cells.append(f"{value:.2e} [{low:.1e}, {high:.1e}]" if math.isfinite(low) else f"{value:.2e}")
+                interval = f" [{low:.1e}, {high:.1e}]" if math.isfinite(low) else ""
+                cells.append(f"{value:.2e}{interval}" if math.isfinite(value) else "not known")
             lines.append(f"{n:>8}   {cells[0]:<32}{cells[1]}")
         own = float(fit["limit_error"].sel(quantity=quantity))
         about = f"{limit.attrs['replicates']} x {limit.attrs['particles']} particles"

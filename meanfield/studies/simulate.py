@@ -18,7 +18,7 @@ from meanfield.model.training import Descent, Training
 from meanfield.observe.observable import Observable
 from meanfield.studies.stability import warn_above_edge
 from meanfield.studies.store import Store
-from meanfield.studies.trajectory import _look, default_record, follow
+from meanfield.studies.trajectory import _look, default_record, follow, seed_keys
 
 MEMORY = 4e9
 RESERVED = ("prediction", "loss", "test_prediction", "test_loss", "first_bad_step")
@@ -177,7 +177,7 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
             for start in range(0, len(seeds), together):
                 numbers = seeds[start : start + together]
                 padded = numbers + [numbers[-1]] * (together - len(numbers))
-                keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(np.asarray(padded, np.uint32))
+                keys = seed_keys(root, np.asarray(padded, np.uint32))
                 count = len(numbers)
                 track = None if report is None else (lambda steps, count=count: report(steps * count))
                 trajectory = follow(planned, problem, training, keys, record, observe, track)

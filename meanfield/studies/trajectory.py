@@ -165,12 +165,19 @@ def follow(system, problem, training, keys, record, observables=(), report=None)
     return Trajectory(arrays, steps[keep], observed, bad, state)
 
 
+@jax.jit
 def _split(keys):
     """Keys for initialisation and for the steps."""
     if keys.ndim == 0:
         return tuple(jax.random.split(keys))
     pairs = jax.vmap(jax.random.split)(keys)
     return pairs[:, 0], pairs[:, 1]
+
+
+@jax.jit
+def seed_keys(root, numbers):
+    """The key of network s is fold_in(root, s)."""
+    return jax.vmap(lambda s: jax.random.fold_in(root, s))(numbers)
 
 
 def _mark_bad(arrays, steps, bad):

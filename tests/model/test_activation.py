@@ -180,6 +180,18 @@ def test_special_slopes_are_other_activations(slope, other):
             np.testing.assert_array_equal(ours, theirs)
 
 
+def test_everything_that_changes_values_or_derivatives_changes_the_description():
+    def scaled(by):
+        constants = np.linspace(0, by, 2000)
+        return jax.jit(lambda z: z * jnp.asarray(constants).sum())
+
+    plain = Activation(scaled(1.0), "scaled")
+    assert describe(plain) == describe(Activation(scaled(1.0), "scaled"))
+    others = [Activation(scaled(1 + 1e-12), "scaled"), Activation(scaled(1.0), "other")]
+    others.append(Activation(scaled(1.0), "scaled", pair=lambda z: (z * 1000.0, z)))
+    assert all(describe(other) != describe(plain) for other in others)
+
+
 def test_a_user_defined_activation_gets_its_derivative_by_autodiff():
     phi = Activation(lambda z: z / (1 + jnp.abs(z)), "softsign")
     with double():

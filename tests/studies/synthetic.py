@@ -16,8 +16,9 @@ def networks(
 ):  # fmt: skip
     """(finite, limit): f_n = f + spread·n^{rates[0]}·g + bias·n^{rates[1]}, g standard normal, independent.
 
-    With `control` the first-order deviation is known, and what is left of it is bias·n^{rates[1]}·(1 + g'/2).
-    The limit is off by a Gaussian of `limit_error` and by `shift`; the standard error it states is `claimed`.
+    With `control` the first-order deviation from the true limit is known, and network − control − f is left,
+    bias·n^{rates[1]}·(1 + g'/2); as in a study it is moved by what the limit given is off the true one.
+    That is off by a Gaussian of `limit_error` and by `shift`, and states the standard error `claimed`.
     """
     shape = (len(widths), seeds, steps, samples, 1)
     truth = rng.standard_normal(shape[2:])
@@ -26,10 +27,11 @@ def networks(
     second = bias * n ** rates[1] * (1 + (0.5 * rng.standard_normal(shape) if control else 0.0))
     coords = {"width": list(widths), "step": np.arange(steps)}
     finite = xr.Dataset({"prediction": (DIMS, truth + first + second)}, coords)
+    error = limit_error * rng.standard_normal(truth.shape)
+    reference = truth + error + shift
     if control:
-        finite["prediction_control"] = (DIMS, first)
+        finite["prediction_control"] = (DIMS, first - error)
     finite["first_bad_step"] = (DIMS[:2], np.full(shape[:2], -1))
-    reference = truth + limit_error * rng.standard_normal(truth.shape) + shift
     stated = np.full(truth.shape, limit_error if claimed is None else claimed)
     variables = {"prediction": (DIMS[2:], reference), "prediction_error": (DIMS[2:], stated)}
     return finite, xr.Dataset({**variables, "first_bad_step": ((), -1)}, {"step": np.arange(steps)})

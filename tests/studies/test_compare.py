@@ -190,7 +190,7 @@ def test_a_stated_error_of_the_limit_widens_the_intervals_and_prevents_false_ala
     for number in range(20):
         for claimed in words:
             rng = np.random.default_rng([key, number])
-            data = networks(rng, seeds=12, bias=0.3, control=True, limit_error=2e-3, claimed=claimed)
+            data = networks(rng, seeds=12, bias=0.3, spread=0.01, limit_error=2e-3, claimed=claimed)
             _, error, word, _ = fitted(compare(*data, LAWS), "bias")
             words[claimed].append(word)
             errors[claimed].append(error)
@@ -205,7 +205,7 @@ def test_a_bias_that_the_limit_s_error_swamps_is_not_called_inconsistent(key):
     words = []
     for number in range(30):
         rng = np.random.default_rng([key, number])
-        data = networks(rng, bias=0.05, control=True, limit_error=0.01)
+        data = networks(rng, bias=0.05, spread=0.01, limit_error=0.01)
         words.append(fitted(compare(*data, LAWS), "bias")[2])
     assert words.count("inconsistent") <= scipy.stats.binom.isf(1e-6, 30, 0.01)
 
@@ -326,7 +326,6 @@ def test_the_number_of_seeds_asked_for_resolves_the_exponent_in_most_cases(key):
     [
         ({"seeds": 2}, "bias", "at least 3 seeds"),
         ({"bias": 0.01}, "bias", "response=meanfield.Response()"),
-        ({"bias": 0.05, "control": True, "limit_error": 0.01}, "bias", "more particles"),
         ({"limit_error": 0.3, "steps": 1, "samples": 1, "claimed": 1.0}, "fluctuation", "more particles"),
         ({"seeds": 4, "steps": 1, "samples": 1, "widths": (64, 128)}, "fluctuation", "seeds instead of 4"),
     ],
@@ -345,13 +344,24 @@ def test_the_advice_names_what_keeps_the_exponent_from_being_resolved(options, k
     assert all(words in advised for advised in found), found
 
 
-def test_more_particles_resolve_a_bias_that_the_limit_s_error_hid(key):
-    """The advice followed: error 0.01 → 0.0001, all else equal."""
-    options = {"bias": 0.3, "control": True, "seeds": 12}
-    hidden = compare(*networks(np.random.default_rng(key), limit_error=0.01, **options), LAWS)
-    assert fitted(hidden, "bias")[2] == "not resolved"
-    shown = compare(*networks(np.random.default_rng(key), limit_error=1e-4, **options), LAWS)
-    assert 2 * student_interval(12) * fitted(shown, "bias")[1] < 0.3
+def test_more_particles_resolve_a_fluctuation_that_the_limit_s_error_hid(key):
+    """The advice followed: error 0.3 → 0.003, all else equal."""
+    hidden, shown = (
+        fitted(compare(*networks(np.random.default_rng(key), limit_error=e), LAWS), "fluctuation")
+        for e in (0.3, 0.003)
+    )
+    assert hidden[2] == "not resolved" and "more particles" in hidden[3]
+    assert 2 * student_interval(12) * shown[1] < 0.3
+
+
+def test_the_limit_s_error_does_not_hide_a_bias_that_the_control_variate_shows(key):
+    """The control is moved by what its own limit is off the one compared with, so that it cancels."""
+    options = {"bias": 0.3, "control": True, "spread": 0.1}
+    fits = [
+        fitted(compare(*networks(np.random.default_rng(key), limit_error=e, **options), LAWS), "bias")
+        for e in (0.0, 0.01)
+    ]
+    assert fits[0][1] < 0.1 and abs(fits[1][0] - fits[0][0]) <= 1e-5 and abs(fits[1][1] - fits[0][1]) <= 1e-5
 
 
 # --- bad input --------------------------------------------------------------------------------------------

@@ -1,0 +1,43 @@
+"""What every experiment promises: its data survive a file, its figure and summary need nothing else."""
+
+import inspect
+import io
+
+import pytest
+
+from meanfield.studies.store import read_tree, to_bytes
+
+
+def check_protocol(module, data, axes):
+    """Data → netCDF → data: the same summary, and a figure with that many axes; returns what was read."""
+    again = read_tree(to_bytes(data))
+    assert module.summary(again) == module.summary(data)
+    assert "theory" in module.summary(data)
+    figure = module.draw(again)
+    assert len(figure.axes) == axes
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=40)
+    assert picture.tell() > 1000
+    assert module.__doc__.split("\n")[0].endswith("?")
+    assert all(isinstance(source, str) for source in module.SOURCES)
+    computed = inspect.signature(module.compute).parameters
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in computed.values())
+    assert all(p.annotation is not p.empty for p in computed.values())
+    assert {"store", "progress", "key"} <= set(computed)
+    return again
+
+
+def check_resumption(module, options, folder, monkeypatch):
+    """A second call finds everything in the store: nothing is trained."""
+    from meanfield.studies import simulate, study
+
+    first = module.compute(**options, store=str(folder))
+
+    def no(*_, **__):
+        pytest.fail("a stored part was computed again")
+
+    monkeypatch.setattr(simulate, "run", no)
+    monkeypatch.setattr(study, "run", no)
+    again = module.compute(**options, store=str(folder))
+    assert module.summary(first) == module.summary(again)
+    return first
