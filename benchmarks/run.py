@@ -1,7 +1,7 @@
 """All benchmarks, each in a process of its own; figures go to benchmarks/results.
 
-    python benchmarks/run.py          on the CPU
-    python benchmarks/run.py --gpu    the part that a GPU has an interest in; stops if there is none
+python benchmarks/run.py          on the CPU
+python benchmarks/run.py --gpu    the part that a GPU has an interest in; stops if there is none
 """
 
 import os
@@ -17,7 +17,10 @@ def main(gpu):
     parts = [("step.py", "bound"), ("step.py", "million")]
     if gpu:
         seen = subprocess.run(
-            [sys.executable, "-c", "import jax; print(jax.default_backend())"], capture_output=True, text=True, check=True
+            [sys.executable, "-c", "import jax; print(jax.default_backend())"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         if seen != "gpu":
             print(f"JAX sees no GPU here (its backend is {seen}).", file=sys.stderr)
@@ -26,7 +29,9 @@ def main(gpu):
         environment["JAX_PLATFORMS"] = "cpu"
         parts.append(("study.py",))
     for script, *arguments in parts:
-        subprocess.run([sys.executable, str(HERE / script), *arguments], check=True, env=environment, cwd=HERE)
+        subprocess.run(
+            [sys.executable, str(HERE / script), *arguments], check=True, env=environment, cwd=HERE
+        )
     return 0
 
 

@@ -112,7 +112,10 @@ def main():
                 continue
             for column, seconds in json.loads(done.stdout.splitlines()[-1]).items():
                 times.setdefault(column, []).append(seconds)
-    table = {name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in times.items()}
+    table = {
+        name: [statistics.median(column) for column in zip(*rounds, strict=True)]
+        for name, rounds in times.items()
+    }
     table = {name: [*column, sum(column)] for name, column in table.items()}
     rows = []
     for i, width in enumerate((*WIDTHS, "all")):

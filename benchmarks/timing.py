@@ -46,7 +46,13 @@ def machine():
 
     device = jax.devices()[0]
     cores = int(subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout)
-    return {"cpu": cpu, "cores": cores, "device": device.device_kind, "jax": jax.__version__, "python": platform.python_version()}
+    return {
+        "cpu": cpu,
+        "cores": cores,
+        "device": device.device_kind,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def record(name, figures):
@@ -58,4 +64,6 @@ def record(name, figures):
     path.write_text(json.dumps({"machine": about, "figures": figures}, indent=1) + "\n")
     print(f"== {name}")
     for row in figures:
-        print("  " + "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+        print(
+            "  " + "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+        )

@@ -19,8 +19,8 @@ import meanfield as mf
 SOURCES = (
     "Chizat, Oyallon & Bach 2019, On lazy training in differentiable programming, Advances in Neural "
     "Information Processing Systems 32",
-    "Jacot, Gabriel & Hongler 2018, Neural tangent kernel: convergence and generalization in neural networks, "
-    "Advances in Neural Information Processing Systems 31",
+    "Jacot, Gabriel & Hongler 2018, Neural tangent kernel: convergence and generalization in neural "
+    "networks, Advances in Neural Information Processing Systems 31",
 )
 
 QUANTITIES = {  # name: (what it is, exponent if ρ_0 is symmetric in a, if it is skewed)
@@ -108,9 +108,10 @@ def compute(
     tree = xr.DataTree.from_dict(groups)
     own = runs["limit"][0]["kernel"].isel(kernel_step=0).values.reshape(samples, samples)
     exact = gaussian_kernel(phi, problem.x, problem.x)
+    kernel_error = float(np.linalg.norm(own - exact) / np.linalg.norm(exact))
     tree.attrs = {
         "problem": repr(problem), "training": repr(training), "edge": edge, "width": width, "seeds": seeds,
-        "fitted": fitted, "key": key, "kernel_error": float(np.linalg.norm(own - exact) / np.linalg.norm(exact)),
+        "fitted": fitted, "key": key, "kernel_error": kernel_error,
     }  # fmt: skip
     return tree
 
@@ -128,8 +129,8 @@ def stored_neurons(count, dimension, positive, negative, key):
 def gaussian_kernel(phi, x1, x2, terms=60):
     """K = E[φφ'] + x·x' E[φ'φ''] for unit vectors x, x', φ' the derivative, standard normal (a, w).
 
-    By Mehler's formula E[g(u)g(v)] = Σ_k g_k² c^k with c = E[uv] = x·x' and g_k the Hermite coefficients of g.
-    For gelu they fall as 2^{−k/2}.
+    By Mehler's formula E[g(u)g(v)] = Σ_k g_k² c^k with c = E[uv] = x·x' and g_k the Hermite coefficients of
+    g; for gelu they fall as 2^{−k/2}.
     """
     import numpy as np
 
@@ -201,8 +202,10 @@ def collected(parts, axis, problem, training):
         for name, step in (("kernel_change", "kernel_step"), ("displacement", "displacement_step")):
             for full in (name, f"{name}_error"):
                 if full in part:
-                    dataset[full] = part[full].isel({step: -1}).drop_vars(
-                        [step, step.replace("step", "time")], errors="ignore"
+                    dataset[full] = (
+                        part[full]
+                        .isel({step: -1})
+                        .drop_vars([step, step.replace("step", "time")], errors="ignore")
                     )
         kept.append(dataset)
     return xr.concat(kept, axis, combine_attrs="drop_conflicts", coords="minimal", compat="override")
@@ -244,7 +247,7 @@ def slopes(groups, fitted):
 
 
 def at_equal_loss(data, target):
-    """Test loss where the training loss first falls to `target`, interpolated in logarithms; (richness, ...)."""
+    """Test loss where the training loss first falls to `target`, (richness, ...), log-interpolated."""
     import numpy as np
 
     loss = data["loss"].transpose("richness", ..., "step").values
@@ -305,7 +308,8 @@ def summary(data):
     first = float(end["test_loss"][0])
     lines += [
         f"  kernel regime in closed form: {lazy:.3g}, "
-        f"γ = {float(limit['richness'][0]):g} is off by {abs(first / lazy - 1):.1%} (its kernel by {about['kernel_error']:.1%})",
+        f"γ = {float(limit['richness'][0]):g} is off by {abs(first / lazy - 1):.1%} "
+        f"(its kernel by {about['kernel_error']:.1%})",
         f"  best at equal training loss: γ = {float(limit['richness'][best]):g}, "
         f"{equal[0] / equal[best]:.1f} times below the laziest",
     ]
@@ -349,7 +353,9 @@ def draw_power(data, ax, name, label):
 
     mean = networks[name].mean("seed").values
     handles = [
-        ax.plot(gamma, limit[name], color=LIMIT, lw=1.3, zorder=4, label=words("symmetric", r"limit, $a=\pm 1$"))[0],
+        ax.plot(
+            gamma, limit[name], color=LIMIT, lw=1.3, zorder=4, label=words("symmetric", r"limit, $a=\pm 1$")
+        )[0],
         ax.plot(
             gamma, mean, ls="none", marker="o", ms=4, color=DARK, zorder=3,
             label=words("networks", f"$n={about['width']}$, Gaussian"),
@@ -359,17 +365,21 @@ def draw_power(data, ax, name, label):
             label=words("skewed", "limit, $a$ skewed"),
         )[0],
     ]  # fmt: skip
-    for values, law, below in ((limit[name].values, "symmetric", True), (skewed[name].values, "skewed", False)):
+    for values, law, below in (
+        (limit[name].values, "symmetric", True),
+        (skewed[name].values, "skewed", False),
+    ):
         power = float(found["predicted"].sel(law=law, quantity=name))
         line = values[0] * (gamma / gamma[0]) ** power
         shown = line < values.max()
         ax.plot(gamma[shown], line[shown], color=LAW, lw=0.8, zorder=1)
         text = r"$\gamma$" if power == 1 else rf"$\gamma^{{{power:g}}}$"
-        place = {"xytext": (5, -3) if below else (-5, 3), "ha": "left" if below else "right"}
+        place = {"xytext": (5, -3), "ha": "left", "va": "top"}
+        if not below:
+            place = {"xytext": (-5, 3), "ha": "right", "va": "bottom"}
         at = min(2, gamma.size - 1)
         ax.annotate(
-            text, (gamma[at], line[at]), textcoords="offset points", va="top" if below else "bottom", color="0.35",
-            fontsize="small", **place,
+            text, (gamma[at], line[at]), textcoords="offset points", color="0.35", fontsize="small", **place
         )  # fmt: skip
     ax.yaxis.set_major_locator(LogLocator(100))
     ax.yaxis.set_minor_locator(LogLocator(10, numticks=20))
@@ -393,8 +403,9 @@ def draw_test_loss(data, ax):
     ax.set_yscale("log")
     intervals(ax, gamma, mean - 2 * error, mean + 2 * error, color=DARK, zorder=2)
     digits, _, power = f"{level:.0e}".partition("e")
+    last = limit["test_loss"].isel(step=-1)
     handles = [
-        ax.plot(gamma, limit["test_loss"].isel(step=-1), color=LIMIT, lw=1.3, zorder=4, label="limit, equal time")[0],
+        ax.plot(gamma, last, color=LIMIT, lw=1.3, zorder=4, label="limit, equal time")[0],
         ax.plot(
             gamma, mean, ls="none", marker="o", ms=4, color=DARK, zorder=3,
             label=f"$n={data.attrs['width']}$, equal time",

@@ -5,11 +5,12 @@ n (E f_n − f) tends to half the mean of its second response (Rotskoff & Vanden
 Spiliopoulos 2020; THEORY 1.1). Nothing is fitted: both curves have their constants. The bias is far below the
 noise of a mean over 200 networks; with the first-order deviation of each network taken off it is seen.
 
-Data: six points on the circle, labelled by a teacher of two neurons; predictions on the whole circle. A neuron
-has three parameters, so that for smooth activations the limit and its response are sums over a Gauss-Hermite
-rule; softplus is the one for which that converges fastest. For relu the limit is sampled, the response sees
-its kinks through a mollified second derivative, and the predicted bias carries noise of about a third.
-Time: about a minute on two cores.
+Data: six points on the circle, labelled by a teacher of two neurons; predictions on the whole circle. A
+neuron has three parameters, so that for smooth activations the limit and its response are sums over a
+Gauss-Hermite rule; softplus is the one for which that converges fastest. For relu the limit is sampled, the
+response sees its kinks through a mollified second derivative, and the predicted bias carries noise of about
+a third.
+Time: half a minute on two cores.
 """
 
 import meanfield as mf
@@ -110,7 +111,9 @@ def compute(
     plain = finite.drop_vars([name for name in finite if name.endswith("_control")])
     groups["fit_without_control"] = mf.compare(plain, groups["limit"])
     groups["agreement"] = agreement(tree)
-    groups["data"] = circle_data(study.problem, circle_problem(study.model.activation, samples, angles, key)[1])
+    groups["data"] = circle_data(
+        study.problem, circle_problem(study.model.activation, samples, angles, key)[1]
+    )
     result = xr.DataTree.from_dict(groups)
     result.attrs = {**tree.attrs, "edge": mf.stability(study.model, study.problem)}
     return result
@@ -142,8 +145,8 @@ def agreement(tree):
 
     - `spread_ratio`: of the standard deviation of one network, root mean square over steps and angles;
     - `coverage`: share of networks and angles within ± 2 predicted standard deviations at the last step;
-    - `bias_ratio`: n ⟨mean f_n − f, b⟩ / ⟨b, b⟩ over steps and angles, b the predicted limit of n (E f_n − f),
-      with the first-order deviation of each network taken off; `bias_ratio_plain` without.
+    - `bias_ratio`: n ⟨mean f_n − f, b⟩ / ⟨b, b⟩ over steps and angles, b the predicted limit of
+      n (E f_n − f), with the first-order deviation of each network taken off; `bias_ratio_plain` without.
     """
     import numpy as np
     import xarray as xr
@@ -170,8 +173,14 @@ def agreement(tree):
     controlled = along_bias(deviation - finite["test_prediction_control"])
     ratios = spread_ratios(tree)["test_prediction"]
     found = {
-        "spread_ratio": (tuple(zip(*((row[1], row[2]) for row in ratios), strict=True)), "spread of one network"),
-        "coverage": (over_seeds(inside.mean(["test_sample", "output"])), "share within two standard deviations"),
+        "spread_ratio": (
+            tuple(zip(*((row[1], row[2]) for row in ratios), strict=True)),
+            "spread of one network",
+        ),
+        "coverage": (
+            over_seeds(inside.mean(["test_sample", "output"])),
+            "share within two standard deviations",
+        ),
         "bias_ratio": (over_seeds(controlled), "bias, first-order deviation taken off"),
         "bias_ratio_plain": (over_seeds(along_bias(deviation)), "bias, plain mean"),
     }
@@ -280,7 +289,17 @@ def draw_band(data, ax, shown=60):
         ax.plot(turn, mean + sign * half, color=LIMIT, lw=0.9, ls=(0, (3, 1.5)), zorder=4)
     ax.plot(turn, mean, color=LIMIT, lw=1.3, zorder=4)
     ax.plot(turn, around(points["teacher"].values), color=TARGET, lw=1.1, ls=(0, (1, 1)), zorder=3)
-    ax.plot(points["sample_angle"], points["target"], ls="none", marker="o", ms=3.5, mfc="white", mec=LIMIT, mew=0.8, zorder=5)
+    ax.plot(
+        points["sample_angle"],
+        points["target"],
+        ls="none",
+        marker="o",
+        ms=3.5,
+        mfc="white",
+        mec=LIMIT,
+        mew=0.8,
+        zorder=5,
+    )
     ax.set_xlim(0, 2 * np.pi)
     ax.set_xticks([0, np.pi, 2 * np.pi], ["0", r"$\pi$", r"$2\pi$"])
     ax.set_xlabel("angle of the input")
@@ -359,7 +378,9 @@ def draw_laws(data, ax):
     ):
         ax.plot(ends, constant * ends**power, color=LAW, lw=0.8, zorder=1)
         place = (ends[1], constant * ends[1] ** power)
-        ax.annotate(word, place, (2, 0), textcoords="offset points", va="center", color="0.35", fontsize="small")
+        ax.annotate(
+            word, place, (2, 0), textcoords="offset points", va="center", color="0.35", fontsize="small"
+        )
     ax.set_ylim(heights[heights > 0].min() / 1.5, heights.max() * 1.5)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")

@@ -86,8 +86,9 @@ def options_of(name, module, words, plan=False):
         return options
 
     collect.__signature__ = inspect.signature(function)
-    collect.__doc__ = f"{described}\n\n{(inspect.getdoc(function) or '').partition('Args:')[1]}" + (
-        (inspect.getdoc(function) or "").partition("Args:")[2]
+    collect.__doc__ = (
+        f"{described}\n\n{(inspect.getdoc(function) or '').partition('Args:')[1]}"
+        + ((inspect.getdoc(function) or "").partition("Args:")[2])
     )
     collect.__annotations__ = function.__annotations__
     prog = f"meanfield {'plan' if plan else 'run'} {name}"
@@ -175,7 +176,9 @@ def opened(store):
         try:
             return module, read_checked_tree(store / "result.nc")
         except ValueError as error:
-            raise StoreError(f"File {store / 'result.nc'} is damaged ({error}): run the experiment again.") from None
+            raise StoreError(
+                f"File {store / 'result.nc'} is damaged ({error}): run the experiment again."
+            ) from None
     return module, open_study(store)
 
 
@@ -266,7 +269,9 @@ def dispatch(arguments):
     if not rest:
         what = "a STORE" if command in ("report", "plot") else "the NAME of an experiment"
         raise UsageError(f"`meanfield {command}` needs {what}; see meanfield --help.")
-    return {"plan": plan, "run": run, "report": report, "plot": plot, "cite": cite}[command](rest[0], rest[1:])
+    return {"plan": plan, "run": run, "report": report, "plot": plot, "cite": cite}[command](
+        rest[0], rest[1:]
+    )
 
 
 def say_warning(message, *_, **__):

@@ -99,7 +99,7 @@ def test_mistakes_in_options_are_read_from_a_box_in_either_hand(signs):
     rule = "─" if signs == "utf-8" else "-"
     title = ["╭─ Bad ───╮"] if signs == "utf-8" else [" Bad     ", " --------- "]
     bar = "│" if signs == "utf-8" else " "
-    box = [*title, f"{bar} It is {bar}", f"{bar} wrong  {bar}", f"{bar} {9 * rule} {bar}", f"{bar} Hint: {bar}",
+    box = [*title, f"{bar} It is {bar}", f"{bar} wrong  {bar}", f"{bar} {9 * rule} {bar}", f"{bar} Or {bar}",
            f"{bar}   --seeds INT {bar}", "╰───────╯" if signs == "utf-8" else ""]  # fmt: skip
     assert cli.one_sentence("\n".join(box)) == "It is wrong."
     box[len(title)] = f"{bar} Unrecognized {bar}"

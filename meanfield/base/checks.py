@@ -45,7 +45,9 @@ def integer(name, value, least=None, most=None, rule=None):
 def number(name, value, least=None, above=None, most=None, below=None):
     """A finite real number within the bounds, as a float."""
     parts = [("of at least", least), ("above", above), ("of at most", most), ("below", below)]
-    rule = " and ".join(["a finite number"] + [f"{word} {bound:g}" for word, bound in parts if bound is not None])
+    rule = " and ".join(
+        ["a finite number"] + [f"{word} {bound:g}" for word, bound in parts if bound is not None]
+    )
     rule = rule.replace("number and", "number", 1)
     require(is_number(value), name, rule, value, TypeError)
     value = float(value)
@@ -93,9 +95,11 @@ def array(name, value, dimensions, rule):
         value = np.asarray(value)
     except Exception:
         fail(name, rule, given, TypeError)
-    if value.dtype == object or not (
-        np.issubdtype(value.dtype, np.number) or np.issubdtype(value.dtype, np.bool_)
-    ) or np.issubdtype(value.dtype, np.complexfloating):
+    if (
+        value.dtype == object
+        or not (np.issubdtype(value.dtype, np.number) or np.issubdtype(value.dtype, np.bool_))
+        or np.issubdtype(value.dtype, np.complexfloating)
+    ):
         fail(name, f"{rule} of real numbers", given, TypeError)
     if value.ndim not in dimensions or value.size == 0:
         fail(name, rule, value)

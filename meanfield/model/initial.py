@@ -11,7 +11,6 @@ from meanfield.base.checks import array, boolean, instance, integer, number
 from meanfield.base.fingerprint import describe
 from meanfield.base.text import Concise
 
-
 BLOCK = 256  # neurons drawn from one key
 GROUP = 8  # blocks drawn at a time
 
@@ -48,7 +47,9 @@ class Initial(Concise):
                 drawn[name][part] = value
         size = len(keys) * blocks
         points = {n: v[:size].reshape(len(keys), blocks * BLOCK, *v.shape[2:]) for n, v in drawn.items()}
-        networks = [self._finished({n: v[i] for n, v in points.items()}, neurons, np) for i in range(len(keys))]
+        networks = [
+            self._finished({n: v[i] for n, v in points.items()}, neurons, np) for i in range(len(keys))
+        ]
         return {name: np.stack([network[name] for network in networks]) for name in points}
 
     def _drawn(self, neurons):
@@ -98,7 +99,10 @@ class Gaussian(Initial):
 
     def neurons(self, z, inputs, outputs, bias):
         """Neurons from standard normals z (..., dimension)."""
-        points = {"a": self.readout * z[..., :outputs], "w": self.weights * z[..., outputs : outputs + inputs]}
+        points = {
+            "a": self.readout * z[..., :outputs],
+            "w": self.weights * z[..., outputs : outputs + inputs],
+        }
         if bias:
             points["b"] = self.bias * z[..., -1] if self.bias > 0 else jnp.zeros(z.shape[:-1], z.dtype)
         return points
@@ -224,5 +228,3 @@ def check_even(width, initial):
     if initial.paired and width % 2:
         integer("width", width, 1)
         raise ValueError(f"Argument `width` must be even for neurons drawn in pairs, but is {width}.")
-
-

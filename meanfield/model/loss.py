@@ -35,7 +35,9 @@ class Loss:
 
     def __repr__(self):
         fields = ", ".join(f"{k}={v:g}" for k, v in dataclasses.asdict(self).items())
-        return f"losses.{type(self).__name__}({fields})" if fields else f"losses.{type(self).__name__.lower()}"
+        return (
+            f"losses.{type(self).__name__}({fields})" if fields else f"losses.{type(self).__name__.lower()}"
+        )
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

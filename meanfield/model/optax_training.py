@@ -43,7 +43,7 @@ class Optax(Training):
         check_batch_key(self.batch_key)
 
     def init(self, parameters):
-        # Some transforms keep the parameters themselves: the time loop, which gives buffers away, needs copies.
+        # Some transforms keep the parameters themselves: the time loop gives buffers away and needs copies.
         slots = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self.transform.init(parameters))
         return Memory(jnp.zeros((), jnp.int32), slots)
 

@@ -106,7 +106,10 @@ class Problem(Samples):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), self)
 
     def describe(self):
-        return {"class": "Problem", **{f.name: describe(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+        return {
+            "class": "Problem",
+            **{f.name: describe(getattr(self, f.name)) for f in dataclasses.fields(self)},
+        }
 
     def __repr__(self):
         test = "" if self.x_test is None else f", {self.x_test.shape[0]} test samples"
@@ -132,5 +135,7 @@ def check_test_set(x_test, y_test, loss, inputs, outputs):
                 f"Argument `y_test` must have {outputs} outputs as `y` does, but has {y_test.shape[1]}."
             )
     if x_test.shape[1] != inputs:
-        raise ValueError(f"Argument `x_test` must have {inputs} inputs as `x` does, but has {x_test.shape[1]}.")
+        raise ValueError(
+            f"Argument `x_test` must have {inputs} inputs as `x` does, but has {x_test.shape[1]}."
+        )
     return x_test, y_test

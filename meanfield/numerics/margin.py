@@ -15,8 +15,8 @@ class MaxMargin(NamedTuple):
     """Solution of max over ν, |ν| ≤ 1, of min_p y_p ∫ φ(w·x_p) dν(w), with what certifies it.
 
     margin: the value for `directions` and `masses`, a lower bound; `upper`: an upper bound from the dual.
-    directions: unit vectors w that carry mass, (K, D); masses: signed masses ν, (K,), Σ|ν| = 1. One direction of
-        the exact solution may come as several, closer to it than about √tolerance.
+    directions: unit vectors w that carry mass, (K, D); masses: signed masses ν, (K,), Σ|ν| = 1. One direction
+        of the exact solution may come as several, closer to it than about √tolerance.
     duals: weights λ of the samples, (P,), ≥ 0, Σλ = 1: zero except at the samples of least margin.
     """
 
@@ -71,8 +71,8 @@ def margin_on_directions(x, y, directions):
     )  # fmt: skip
     if found.status != 0:
         raise RuntimeError(
-            f"The linear program of the margin was not solved: {found.message} The samples are likely of very "
-            "different lengths; rescale `x`."
+            f"The linear program of the margin was not solved: {found.message} The samples are likely of "
+            "very different lengths; rescale `x`."
         )
     duals = np.maximum(-found.ineqlin.marginals[:samples], 0)
     return float(found.x[-1]), found.x[:count] - found.x[count : 2 * count], duals / duals.sum()
@@ -107,7 +107,8 @@ def stationary_directions(x, coefficients):
     on_kink = (heights == 0).sum(1)
     if on_kink.max() > FREE:
         raise ValueError(
-            f"Argument `x` must have at most {FREE} samples in one plane through the origin, but has {on_kink.max()}."
+            f"Argument `x` must have at most {FREE} samples in one plane through the origin, "
+            f"but has {on_kink.max()}."
         )
     for count in np.unique(on_kink):
         chosen = heights[on_kink == count]
@@ -169,8 +170,8 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
         best = np.unique(np.round(candidates[height > margin + 0.1 * (upper - margin)], 14), axis=0)
         grid = np.concatenate([grid, _unit(best)])
     raise ValueError(
-        f"The bounds of the maximum margin, {scale * margin:.6g} and {scale * upper:.6g}, did not meet in {most_rounds} rounds. "
-        "The tolerance is likely below the accuracy of the linear program; raise `tolerance` above 1e-9."
+        f"The bounds of the maximum margin, {scale * margin:.6g} and {scale * upper:.6g}, did not meet in "
+        f"{most_rounds} rounds. The tolerance is likely below the accuracy of the linear program; raise `tolerance` above 1e-9."
     )
 
 

@@ -28,7 +28,9 @@ def log_log_slope(sizes, errors, repeats):
     """
     sizes, errors = np.asarray(sizes, float), np.asarray(errors, float)
     if sizes.ndim != 1 or sizes.size < 2 or errors.shape != sizes.shape:
-        raise ValueError(f"Argument `sizes` must hold at least two sizes, one per error, but is {sizes.tolist()}.")
+        raise ValueError(
+            f"Argument `sizes` must hold at least two sizes, one per error, but is {sizes.tolist()}."
+        )
     if not (np.diff(sizes) > 0).all() or not sizes[0] > 0:
         raise ValueError(f"Argument `sizes` must be positive and increasing, but is {sizes.tolist()}.")
     if not repeats >= 1:

@@ -215,7 +215,9 @@ def compare(finite, limit, laws=None):
     out["verdict"], out["advice"] = out["verdict"].astype(str), out["advice"].astype(str)
     coords = {size: (size, finite[size].values), "quantity": quantities, "kind": list(KINDS)}
     sources = {f"source_{law.kind}": law.source for law in laws if law.size == size}
-    return dataset(out, variables, coords, {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources})
+    return dataset(
+        out, variables, coords, {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources}
+    )
 
 
 def _share(cross, squares):
@@ -258,5 +260,7 @@ def _stored_laws(finite):
     import json
 
     if "laws" not in finite.attrs:
-        raise ValueError("Argument `laws` must be given for networks that were not stored by a study, but is None.")
+        raise ValueError(
+            "Argument `laws` must be given for networks that were not stored by a study, but is None."
+        )
     return tuple(Law(**law) for law in json.loads(finite.attrs["laws"]))

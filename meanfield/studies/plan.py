@@ -69,5 +69,9 @@ def plan_text(name, study, store=None):
     else:
         limit = f"{study.limit.count} x {study.limit.rows} particles"
     left = sum(not c.done for c in cells)
-    lines += ["", f"limit: {limit}", f"{left} of {len(cells)} cells to compute, about {total:.0f} s and the limit"]
+    lines += [
+        "",
+        f"limit: {limit}",
+        f"{left} of {len(cells)} cells to compute, about {total:.0f} s and the limit",
+    ]
     return "\n".join(lines)

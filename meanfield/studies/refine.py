@@ -11,7 +11,9 @@ ALONE = 0.01  # of the root mean square prediction, where there is nothing to co
 
 def own_errors(limit, names):
     """Root mean square over steps and samples of the limit's own standard error."""
-    return {n: float(np.sqrt(np.mean(limit[f"{n}_error"].values ** 2))) for n in names if f"{n}_error" in limit}
+    return {
+        n: float(np.sqrt(np.mean(limit[f"{n}_error"].values ** 2))) for n in names if f"{n}_error" in limit
+    }
 
 
 def _bound(system, problem, training, particles, memory):
@@ -70,7 +72,9 @@ def refine(
         if worst is None:
             reason = f"stopped: the limit diverged at step {diverged}"
         elif ratios[worst] <= 1:
-            reason = f"reached: rms error {errors[worst]:.2g} of the {worst} is below {goal}, {targets[worst]:.2g}"
+            reason = (
+                f"reached: rms error {errors[worst]:.2g} of the {worst} is below {goal}, {targets[worst]:.2g}"
+            )
         else:
             factor = min(16, 2 ** int(np.ceil(np.log2(ratios[worst] ** 2 * 1.1))))
             while factor > 1 and (bound := _bound(system, problem, training, particles * factor, memory)):
@@ -88,7 +92,7 @@ def refine(
 def fixed(system, limit):
     """A limit whose particle number was given, with the same attributes."""
     return limit.assign_attrs(
-        particles=system.rows, replicates=system.count, refinement="not refined: the particle number was given"
+        particles=system.rows,
+        replicates=system.count,
+        refinement="not refined: the particle number was given",
     )
-
-

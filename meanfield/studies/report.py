@@ -98,10 +98,8 @@ def report(study):
         for kind in fit["kind"].values:
             at = fit.sel(quantity=quantity, kind=kind)
             text = with_error(float(at["exponent"]), float(at["exponent_error"]))
-            verdict = str(at["verdict"].item())
-            lines.append(
-                f"{NAMES.get(quantity, quantity):<28}{kind:<13}{text:<18}{float(at['predicted']):<9g}{verdict}"
-            )
+            verdict, predicted = str(at["verdict"].item()), float(at["predicted"])
+            lines.append(f"{NAMES.get(quantity, quantity):<28}{kind:<13}{text:<18}{predicted:<9g}{verdict}")
             if at["advice"].item():
                 lines.append(f"{'':<28}{'':<13}to resolve it: {at['advice'].item()}")
     shown = [q for q in ("test_prediction", "prediction") if q in fit["quantity"].values][:1]

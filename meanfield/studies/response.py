@@ -59,9 +59,15 @@ class Response:
         instance("model", model, TwoLayer, "a TwoLayer: other models have no response yet")
         instance("problem", problem, Problem, "a Problem with a fixed training set")
         if not isinstance(training, GradientDescent | Optax):
-            fail("training", "GradientDescent or Optax, for which the response is derived", training, TypeError)
+            fail(
+                "training", "GradientDescent or Optax, for which the response is derived", training, TypeError
+            )
         if training.batch_size not in (None, problem.samples):
-            fail("batch_size", "None where the response is computed: it is derived for full batches", training.batch_size)
+            fail(
+                "batch_size",
+                "None where the response is computed: it is derived for full batches",
+                training.batch_size,
+            )
         self.limit(model).check(problem, training)
 
     def limit(self, model):
@@ -122,8 +128,12 @@ class Prepared:
             missing = size - part.shape[0]
             if missing:
                 part = jnp.concatenate([part, jnp.zeros((missing, *part.shape[1:]))])
-            options = {"change": part, "forcing": None} if forcing is None else {"change": None, "forcing": part}
-            seen = linear.deviations(self.setting, field, counts, options["change"], options["forcing"], order)
+            options = (
+                {"change": part, "forcing": None} if forcing is None else {"change": None, "forcing": part}
+            )
+            seen = linear.deviations(
+                self.setting, field, counts, options["change"], options["forcing"], order
+            )
             parts.append(tuple(np.asarray(s)[: size - missing] for s in seen))
         return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
@@ -229,7 +239,9 @@ def fluctuation_group(prepared, record):
         for full, (rows, dims) in parts.items():
             data[full], data[f"{full}_error"] = value[:, rows], error[:, rows]
             variables[full] = Variable(dims, names[name], source=SOURCE)
-            variables[f"{full}_error"] = Variable(dims, f"one standard error of the {names[name]}", source=SOURCE)
+            variables[f"{full}_error"] = Variable(
+                dims, f"one standard error of the {names[name]}", source=SOURCE
+            )
     coords = {"step": ("step", record), "time": ("step", prepared.training.times()[record])}
     if covariances[0] is not None:
         shape = (len(record), problem.samples, problem.outputs)
@@ -238,14 +250,18 @@ def fluctuation_group(prepared, record):
             data[name] = value.reshape(*shape, *shape)
             variables[name] = Variable(IN + IN_2, "limit of the covariance of √n (f_n − f)", source=SOURCE)
         coords["step_2"] = ("step_2", record)
-    settings = {"model": describe(prepared.model), "problem": describe(problem), "training": describe(prepared.training)}
+    settings = {
+        "model": describe(prepared.model),
+        "problem": describe(problem),
+        "training": describe(prepared.training),
+    }
     method = "matrix" if prepared.matrix else "directions"
     attrs = provenance(settings, response=repr(prepared.response), method=method)
     return dataset(data, variables, coords, attrs)
 
 
 def control_cell(prepared, system, numbers, key, record):
-    """First-order deviation (1/n) Σ_i D_{θ_i} f of the networks with the given seeds, at the recorded steps."""
+    """First-order deviation (1/n) Σ_i D_{θ_i} f of the networks with the given seeds, recorded steps."""
     problem = prepared.problem
     with double():
         counts = linear._segments(record)
@@ -261,12 +277,17 @@ def control_cell(prepared, system, numbers, key, record):
             parts.append(prepared.answer(field, 0, counts, forcing, out)[: len(batch)])
         deviation = np.concatenate(parts)
         inside = deviation[:, :, : problem.samples]
-        data = {"prediction_control": inside, "loss_control": _loss_control(problem, field, inside, problem.y, 0)}
+        data = {
+            "prediction_control": inside,
+            "loss_control": _loss_control(problem, field, inside, problem.y, 0),
+        }
         if problem.x_test is not None:
             outside = deviation[:, :, problem.samples :]
             data["test_prediction_control"] = outside
             if problem.y_test is not None:
-                data["test_loss_control"] = _loss_control(problem, field, outside, problem.y_test, problem.samples)
+                data["test_loss_control"] = _loss_control(
+                    problem, field, outside, problem.y_test, problem.samples
+                )
     label = "first-order deviation of the network from the limit"
     dims = {"prediction_control": IN, "test_prediction_control": TEST}
     variables = {name: Variable(("seed", *dims.get(name, ("step",))), label, source=SOURCE) for name in data}
@@ -289,7 +310,7 @@ def reference(prepared, record):
         arrays = {name: np.asarray(f) for name, (f, _) in data.items()}
         for name, (f, y) in data.items():
             if y is not None:
-                risks = jax.vmap(lambda f, y=jnp.asarray(y): problem.risk(f, y))(f)
+                risks = jax.vmap(problem.risk, (0, None))(f, jnp.asarray(y))
                 arrays[name.replace("prediction", "loss")] = np.asarray(risks)
     dims = {"prediction": IN, "test_prediction": TEST}
     label = "replicate 0 of the limit that the controls are computed with"

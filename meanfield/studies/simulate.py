@@ -128,7 +128,10 @@ def simulate(
         return _computed(system, problem, training, seeds, key, record, observe, memory, progress)
     with double():
         about = {"problem": problem, "training": training, "record": record, "observe": observe}
-        about = {"simulate": {**about, "system": system, "seeds": seeds, "key": key}, "schema": SCHEMA_VERSION}
+        about = {
+            "simulate": {**about, "system": system, "seeds": seeds, "key": key},
+            "schema": SCHEMA_VERSION,
+        }
         about = describe(about)
     store = Store(store)
     store.open({})

@@ -18,7 +18,7 @@ PARTICLES = 2048
 
 
 @jax.jit
-def _curvature_times(system, problem, points, weights, v):
+def _curvature_times(particles, problem, points, weights, v):
     """√L K √L v / P at initialisation, L = ∂²ℓ/∂f² at f_0 = 0, K the kernel of the limit."""
     samples, outputs = problem.y.shape
     f = jnp.zeros((samples, outputs))
@@ -26,7 +26,6 @@ def _curvature_times(system, problem, points, weights, v):
     values, vectors = jnp.linalg.eigh(curvature)
     root = jnp.einsum("pij,pj,pkj->pik", vectors, jnp.sqrt(jnp.maximum(values, 0)), vectors)
     chi = jnp.einsum("pij,pj->pi", root, v.reshape(samples, outputs)) / samples
-    particles = system.particles
     # γ in the pull and 1/γ in the readout cancel: the kernel is the same at every richness.
     direction = particles.pull(points, *particles.features(points, problem.x), problem.x, chi)
     if not particles.train_readout:
@@ -39,12 +38,20 @@ def curvature_at_start(system, problem):
     """λ_max of √L K √L / P, the curvature that a step of training at initialisation meets."""
     with double():
         points, weights = system.initial.replicates(
-            _sampler(system, problem), jax.random.key(0), PARTICLES, problem.inputs, problem.outputs, system.bias, 2
+            _sampler(system, problem),
+            jax.random.key(0),
+            PARTICLES,
+            problem.inputs,
+            problem.outputs,
+            system.bias,
+            2,
         )
         points, weights = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (points, weights))
 
         def product(v):
-            return np.asarray(_curvature_times(system, problem, points, weights, jnp.asarray(v.ravel())))
+            return np.asarray(
+                _curvature_times(system.particles, problem, points, weights, jnp.asarray(v.ravel()))
+            )
 
         size = problem.y.size
         if size <= 8:

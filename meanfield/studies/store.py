@@ -50,10 +50,13 @@ class Store:
         self._sweep()
         manifest = self.manifest()
         if manifest is None:
-            foreign = [p.name for p in self.path.iterdir() if p.name != "cells" and not p.name.startswith(".")]
+            foreign = [
+                p.name for p in self.path.iterdir() if p.name != "cells" and not p.name.startswith(".")
+            ]
             if foreign:
                 raise StoreError(
-                    f"Argument `store` must be an empty folder or a store, but {self.path} holds {foreign[0]}."
+                    f"Argument `store` must be an empty folder or a store, but {self.path} "
+                    f"holds {foreign[0]}."
                 )
             return
         differing = [k for k in identity if manifest["identity"].get(k) != identity[k]]
@@ -101,7 +104,9 @@ class Store:
             return None
         except (OSError, ValueError) as error:
             warnings.warn(
-                f"File {path} is damaged ({_reason(error)}): it is computed anew.", RuntimeWarning, stacklevel=2
+                f"File {path} is damaged ({_reason(error)}): it is computed anew.",
+                RuntimeWarning,
+                stacklevel=2,
             )
             return None
 
@@ -132,8 +137,8 @@ class Store:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StoreWriteError(
-                f"Store {self.path} cannot be written to: {_reason(error)}. What was finished is kept; give the "
-                "same command again to go on."
+                f"Store {self.path} cannot be written to: {_reason(error)}. What was finished is kept; give "
+                "the same command again to go on."
             ) from None
         except BaseException:
             temporary.unlink(missing_ok=True)

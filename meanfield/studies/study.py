@@ -61,7 +61,9 @@ class Study:
         limit = self.model.limit() if self.limit is None else self.limit
         instance("limit", limit, System, "a limit such as model.limit(1024)")
         if not limit.is_limit:
-            raise TypeError("Argument `limit` must be a limit such as model.limit(1024), but is a finite network.")
+            raise TypeError(
+                "Argument `limit` must be a limit such as model.limit(1024), but is a finite network."
+            )
         set_("limit", limit)
         if self.response is not None:
             instance("response", self.response, Response, "a meanfield.Response(...)")
@@ -176,7 +178,13 @@ class Study:
 
     def _manifest(self, identity, memory):
         sizes = {name: list(values) for name, values in self.sizes.items()}
-        return {"identity": identity, "memory": memory, "sizes": sizes, "request": self.request(), **self.summary()}
+        return {
+            "identity": identity,
+            "memory": memory,
+            "sizes": sizes,
+            "request": self.request(),
+            **self.summary(),
+        }
 
 
 def cell_description(identity, size, first, count):
@@ -285,7 +293,15 @@ class _Work:
         if study.limit.rows is not None:
 
             def compute():
-                arguments = (study.problem, study.training, [], study.key, study.record, study.observe, self.memory)
+                arguments = (
+                    study.problem,
+                    study.training,
+                    [],
+                    study.key,
+                    study.record,
+                    study.observe,
+                    self.memory,
+                )
                 return run(study.limit, *arguments, self.bar.advance)
 
             return fixed(study.limit, self.kept(named(study.limit), compute))
@@ -317,7 +333,9 @@ class _Work:
                 description = {"control": size, "seeds": numbers, **about}
 
                 def compute(size=size, numbers=numbers):
-                    return control_cell(prepared, study.model.finite(**size), numbers, study.key, study.record)
+                    return control_cell(
+                        prepared, study.model.finite(**size), numbers, study.key, study.record
+                    )
 
                 pieces.append(self.kept(description, compute))
                 self.bar.advance(size["width"] * len(numbers))
@@ -339,9 +357,7 @@ def _name(cell):
     return (tuple(size.items()), first, count)
 
 
-def compute_cell(
-    model, size, first, count, problem, training, key, record, observe, memory, report=None
-):
+def compute_cell(model, size, first, count, problem, training, key, record, observe, memory, report=None):
     """One cell: networks of one size, seeds first ... first + count − 1."""
     numbers = list(range(first, first + count))
     with warnings.catch_warnings():
@@ -377,14 +393,15 @@ def _warn_of_divergence(finite, limit):
         at = worst.isel(worst.argmin(...))
         where = ", ".join(f"{name} {int(at[name])}" for name in (*bad.dims[:-1], "seed"))
         warnings.warn(
-            f"Training diverged for {count} of {bad.size} networks, first at step {int(at)} ({where}): values from "
-            "`first_bad_step` on are NaN and the comparison leaves these seeds out.",
+            f"Training diverged for {count} of {bad.size} networks, first at step {int(at)} ({where}): "
+            "values from `first_bad_step` on are NaN and the comparison leaves these seeds out.",
             RuntimeWarning,
             stacklevel=4,
         )
     if int(limit.first_bad_step) >= 0:
         warnings.warn(
-            f"Training of the limit diverged at step {int(limit.first_bad_step)}: nothing is compared from there on.",
+            f"Training of the limit diverged at step {int(limit.first_bad_step)}: nothing is compared "
+            "from there on.",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -451,8 +468,8 @@ def open_study(store):
     if found is None:
         done = len(list((store.path / "cells").glob("[!.]*.nc")))
         raise StoreError(
-            f"The study in {store.path} is not finished ({done} results are there): give the command that began "
-            "it again."
+            f"The study in {store.path} is not finished ({done} results are there): give the command that "
+            "began it again."
         )
     return found
 

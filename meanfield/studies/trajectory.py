@@ -158,7 +158,10 @@ def follow(system, problem, training, keys, record, observables=(), report=None)
     arrays = {name: np.concatenate([part[name] for part in parts])[: len(steps)] for name in parts[0]}
     missing = len(steps) - arrays["loss"].shape[0]
     if missing:
-        arrays = {n: np.concatenate([a, np.full((missing, *a.shape[1:]), np.nan, a.dtype)]) for n, a in arrays.items()}
+        arrays = {
+            n: np.concatenate([a, np.full((missing, *a.shape[1:]), np.nan, a.dtype)])
+            for n, a in arrays.items()
+        }
     bad = _mark_bad(arrays, steps, np.where(np.asarray(bad) > steps[-1], -1, bad))
     keep = np.isin(steps, record)
     arrays = {name: values[keep] for name, values in arrays.items()}

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from meanfield.experiments import lazy_to_mean_field as experiment
 from round_trip import check_protocol, check_resumption
 
 import meanfield as mf
-from meanfield.experiments import lazy_to_mean_field as experiment
 
 OPTIONS = {
     "richness": (0.001, 0.002, 0.004, 0.5, 2.0), "width": 16, "seeds": 3, "particles": 64, "replicates": 2,
@@ -91,7 +91,10 @@ def test_equal_training_loss_is_read_off_the_curve():
 
     t = np.linspace(0, 5, 11)
     curves = xr.Dataset(
-        {"loss": (("richness", "step"), np.exp(-t)[None]), "test_loss": (("richness", "step"), 2 * np.exp(-t / 2)[None])}
+        {
+            "loss": (("richness", "step"), np.exp(-t)[None]),
+            "test_loss": (("richness", "step"), 2 * np.exp(-t / 2)[None]),
+        }
     )
     np.testing.assert_allclose(experiment.at_equal_loss(curves, 0.03), [2 * np.sqrt(0.03)], rtol=1e-12)
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from round_trip import check_protocol, check_resumption
-
 from meanfield.experiments import margin
+from round_trip import check_protocol, check_resumption
 
 RATE, STEPS = 0.5, 1200
 OPTIONS = {
@@ -53,8 +52,8 @@ def test_the_limit_approaches_the_maximum_as_one_over_n(data):
 
 
 def test_n_grows_by_the_learning_rate_at_most(data):
-    """½E|θ|² grows by at most η + η²/E|θ|² a step, E|θ|² = 4 at the start (a, w, b standard normal), and bounds
-    N from above."""
+    """½E|θ|² grows by at most η + η²/E|θ|² a step, E|θ|² = 4 at the start (a, w, b standard normal), and it
+    bounds N from above."""
     limit = data["limit"].dataset
     half = 2 + RATE * limit["step"].values * (1 + RATE / 4)
     assert (limit["size"].values <= 1.1 * half).all()  # a tenth: 512 particles are not the law itself
@@ -68,7 +67,7 @@ def test_the_dual_weights_predict_a_part_of_the_gap(data):
 
 
 def test_neurons_gather_at_the_directions_of_the_program(data):
-    """Nine tenths of the mass within 0.2 radian; uniformly spread it would be about 4 · 0.01 of the sphere."""
+    """Nine tenths of the mass within 0.2 radian; spread evenly it would be about 4 · 0.01."""
     assert margin.share_near(data, apart=0.2) > 0.9
 
 

@@ -1,5 +1,7 @@
 """Laws of the neurons at the start: moments, nesting, pairs, atoms."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -17,8 +19,13 @@ ATOMS = Atoms(a=[[1.0], [2.0], [3.0]], w=[[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], w
 
 def sample(initial, key, neurons, inputs=2, outputs=1, bias=False):
     with double():
-        drawn = initial.sample(jax.random.key(key), neurons, inputs, outputs, bias)
+        drawn = _sample(initial, jax.random.key(key), neurons, inputs, outputs, bias)
         return jax.tree.map(np.asarray, drawn)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3, 4, 5))
+def _sample(initial, key, *sizes):
+    return initial.sample(key, *sizes)
 
 
 def columns(points):

@@ -49,7 +49,9 @@ def test_a_step_has_length_eta_over_the_norm(key):
     atoms = mf.initial.Atoms(rng.normal(size=(7, 2)), rng.normal(size=(7, 3)), weights=weights)
     problem = mf.Problem(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)))
     look = mf.observe.Neurons(7, at=6)
-    data = run(mf.TwoLayer(mf.activations.tanh, initial=atoms), problem, mf.NormalizedDescent(0.25, 5), (look,))
+    data = run(
+        mf.TwoLayer(mf.activations.tanh, initial=atoms), problem, mf.NormalizedDescent(0.25, 5), (look,)
+    )
     theta = np.concatenate([data["neurons_a"].values, data["neurons_w"].values], -1)
     m = data["neurons_weight"].values[0]
     moved = np.sqrt(np.square(np.diff(theta, axis=0)).sum(-1) @ m)
@@ -60,14 +62,18 @@ def test_a_step_has_length_eta_over_the_norm(key):
 def test_gradients_far_below_the_root_of_the_smallest_number_still_count():
     """yf = 500: the residual is e^{−500}, its square underflows; the recursion above does not notice."""
     problem = one_sample(mf.losses.exponential)
-    model = mf.TwoLayer(mf.activations.relu, initial=mf.initial.Atoms(np.sqrt([500.0]), np.sqrt(500.0) * problem.x))
+    model = mf.TwoLayer(
+        mf.activations.relu, initial=mf.initial.Atoms(np.sqrt([500.0]), np.sqrt(500.0) * problem.x)
+    )
     found = run(model, problem, mf.NormalizedDescent(0.5, 1))["prediction"].values.ravel()
     assert_close(found, [500.0, 500.0 + 0.5 + 0.25 / 2000], 1000)
 
 
 def test_where_every_residual_has_underflowed_nothing_moves():
     problem = one_sample(mf.losses.exponential)
-    model = mf.TwoLayer(mf.activations.relu, initial=mf.initial.Atoms(np.sqrt([800.0]), np.sqrt(800.0) * problem.x))
+    model = mf.TwoLayer(
+        mf.activations.relu, initial=mf.initial.Atoms(np.sqrt([800.0]), np.sqrt(800.0) * problem.x)
+    )
     data = run(model, problem, mf.NormalizedDescent(0.5, 3))
     assert int(data["first_bad_step"]) == -1
     f = data["prediction"].values
@@ -75,8 +81,8 @@ def test_where_every_residual_has_underflowed_nothing_moves():
 
 
 def test_the_curve_is_that_of_the_flow_to_first_order():
-    """a² − |w|² is constant along the flow of ReLU neurons (THEORY 1.2), in whatever time it is run: its drift
-    over a given η · step is O(η)."""
+    """a² − |w|² is constant along the flow of ReLU neurons (THEORY 1.2), in whatever time it is run: its
+    drift over a given η · step is O(η)."""
 
     def drift(theta):
         return (theta["a"] ** 2).sum() - (theta["w"] ** 2).sum()
@@ -97,7 +103,9 @@ def test_half_the_mean_square_grows_by_eta_at_most():
     rng = np.random.default_rng(2)
     problem = mf.Problem(rng.normal(size=(5, 2)), np.sign(rng.normal(size=5)), loss=mf.losses.logistic)
     look = mf.observe.TestFunction(square_of, "square", at=51)
-    data = run(mf.TwoLayer(mf.activations.relu, initial=cloud()), problem, mf.NormalizedDescent(0.2, 50), (look,))
+    data = run(
+        mf.TwoLayer(mf.activations.relu, initial=cloud()), problem, mf.NormalizedDescent(0.2, 50), (look,)
+    )
     half = data["square"].values / 2
     assert (np.diff(half) <= 0.2 + 0.02 / half[:-1] * (1 + 1e-12)).all()
     np.testing.assert_allclose(data["time"], 0.2 * np.arange(51), rtol=1e-14)
@@ -111,7 +119,11 @@ def test_equal_settings_are_one_program_and_rates_are_leaves():
 
 
 def test_wrong_arguments_get_one_sentence():
-    for options in ({"learning_rate": 0.0, "steps": 3}, {"learning_rate": np.inf, "steps": 3}, {"learning_rate": 1.0, "steps": 0}):
+    for options in (
+        {"learning_rate": 0.0, "steps": 3},
+        {"learning_rate": np.inf, "steps": 3},
+        {"learning_rate": 1.0, "steps": 0},
+    ):
         with pytest.raises(ValueError) as raised:
             mf.NormalizedDescent(**options)
         assert_one_sentence(str(raised.value), "`steps`" if options["steps"] == 0 else "`learning_rate`")

@@ -97,11 +97,15 @@ def test_samples_in_special_position_are_taken():
     """Repeated samples, opposite ones, one at the origin's ray, many on one line: cells without corners."""
     x = np.array([[1.0, 2], [1, 2], [2, 4], [-1, -2], [3, 1]])
     assert max_margin(x, [1, 1, 1, -1, 1]).margin > 0
-    line = np.stack([np.linspace(-2, 2, 5), np.zeros(5), np.ones(5)], 1)  # on one line of the plane, with bias
+    line = np.stack(
+        [np.linspace(-2, 2, 5), np.zeros(5), np.ones(5)], 1
+    )  # on one line of the plane, with bias
     found = max_margin(line, [1, -1, 1, -1, 1])
     assert found.upper - found.margin <= 1e-9 * np.linalg.norm(line, axis=1).max()
     # Repeating the samples changes nothing; contradictory labels leave no margin.
-    assert abs(max_margin(np.concatenate([line, line]), [1, -1, 1, -1, 1] * 2).margin - found.margin) < PROGRAM
+    assert (
+        abs(max_margin(np.concatenate([line, line]), [1, -1, 1, -1, 1] * 2).margin - found.margin) < PROGRAM
+    )
     assert abs(max_margin([[1.0, 0.0], [1.0, 0.0]], [1, -1]).margin) < PROGRAM
 
 

@@ -24,7 +24,7 @@ def test_a_quadrature_rule_and_its_points_as_atoms_have_the_same_bias():
 
 
 def test_neurons_in_pairs_keep_random_directions():
-    """A direction of its own for each particle would break the pairs: f_n is not the mean over single ones."""
+    """A direction of its own for each particle would break the pairs."""
     task = problem(samples=3, test_samples=0)
     model = mf.TwoLayer(mf.activations.tanh, initial=mf.initial.Gaussian(paired=True))
     few = mf.fluctuation(model, task, TRAINING, particles=16, bias_draws=16, replicates=2, record=[0, 5])

@@ -162,7 +162,9 @@ def test_bias_measured_with_the_control_variate_is_the_predicted_one():
     predicted, left = predicted[keep], left[:, :, keep]
     means, errors = left.mean(1), left.std(1, ddof=1) / 32
     # c/n is common to both: what is left at 512 is a third of the difference seen between the widths
-    allowed = scipy.stats.t.isf(1e-6 / predicted.size, 1023) * errors[1] + np.abs(means[0] - means[1]) / 3 + 1e-4
+    allowed = (
+        scipy.stats.t.isf(1e-6 / predicted.size, 1023) * errors[1] + np.abs(means[0] - means[1]) / 3 + 1e-4
+    )
     assert (np.abs(means[1] - predicted) < allowed).all()
     for wrong in (0.5, 2.0, -1.0):
         assert (np.abs(means[1] - wrong * predicted) > allowed).any()
@@ -250,7 +252,9 @@ def test_differentiating_relu_particle_by_particle_drops_the_kink(monkeypatch):
     width = linear.bandwidth_of
 
     def spread():
-        found = mf.fluctuation(model, problem, training, particles=2048, bias_draws=0, replicates=2, record=[60])
+        found = mf.fluctuation(
+            model, problem, training, particles=2048, bias_draws=0, replicates=2, record=[60]
+        )
         return float(np.sqrt((found.prediction_std**2).mean()))
 
     with_kink = spread()

@@ -91,18 +91,20 @@ def test_without_a_test_set_nothing_is_said_about_one():
 # Second implementation.
 
 SETTINGS = {
-    "plain": ({}, {"learning_rate": 0.1}),
-    "momentum and decay": ({"richness": 0.5}, {"learning_rate": 0.1, "momentum": 0.7, "weight_decay": 0.3}),
-    "mini-batches": ({"bias": True}, {"learning_rate": 0.1, "batch_size": 2, "batch_key": 7}),
+    "plain": ("float32", {}, {"learning_rate": 0.1}),
+    "momentum and decay": (
+        *("float64", {"richness": 0.5}),
+        {"learning_rate": 0.1, "momentum": 0.7, "weight_decay": 0.3},
+    ),
+    "mini-batches": ("float64", {"bias": True}, {"learning_rate": 0.1, "batch_size": 2, "batch_key": 7}),
 }
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_seed_is_what_numpy_finds_from_the_same_neurons(name, dtype):
+def test_every_seed_is_what_numpy_finds_from_the_same_neurons(name):
     """All seeds see the same samples in the same order. In float32 a step of size ηL = 0.1 · 2 at most adds
     its rounding to what is there: T times the operations of one step."""
-    options, settings = SETTINGS[name]
+    dtype, options, settings = SETTINGS[name]
     training = mf.GradientDescent(steps=12, **settings)
     model = mf.TwoLayer(mf.activations.tanh, **options)
     bias = options.get("bias", False)
@@ -408,28 +410,19 @@ def test_langevin_at_temperature_zero_is_gradient_descent(finite):
     assert_same(mf.simulate(FINITE, TASK, mf.Langevin(0.1, 12, 0.0), seeds=5), finite)
 
 
-def test_gradient_flow_counts_saved_times():
+def test_gradient_flow_counts_saved_times_and_marks_where_it_failed():
+    """Targets of 1e200 make squares overflow at once: from step 0 on, whatever is recorded."""
     flow = mf.GradientFlow(1.2, save=7, tolerance=1e-8)
     data = mf.simulate(FINITE, TASK, flow, seeds=2)
     assert_close(data["time"], 0.2 * np.arange(7), 2)
     np.testing.assert_array_equal(data["step"], np.arange(7))
     part = mf.simulate(FINITE, TASK, flow, seeds=2, record=[0, 3, 6])
     assert_same(part, data.sel(step=[0, 3, 6]))
-    # Descent with small steps is close: η/2 · T · |d/dt velocity|, first order.
-    descent = mf.simulate(FINITE, TASK, mf.GradientDescent(0.012, 100), seeds=2, record=[100])
-    finer = mf.simulate(FINITE, TASK, mf.GradientDescent(0.006, 200), seeds=2, record=[200])
-    ends = [d["prediction"].values[:, -1] for d in (descent, finer, data)]
-    ratio = np.abs(ends[0] - ends[2]).max() / np.abs(ends[1] - ends[2]).max()
-    assert abs(np.log2(ratio) - 1) < 0.1
-
-
-def test_a_flow_that_fails_is_marked_whatever_is_recorded():
-    """Targets of 1e200: squares overflow at once, and no step of the flow is finite."""
-    task = mf.Problem(LINE.x, np.full(3, 1e200))
-    system = TANH.finite(8, dtype="float64")
-    full, _ = simulate_with_warnings(system, task, mf.GradientFlow(1.0, save=9))
-    part, _ = simulate_with_warnings(system, task, mf.GradientFlow(1.0, save=9), record=[0, 8])
-    assert int(full["first_bad_step"][0]) == int(part["first_bad_step"][0])
+    huge = mf.Problem(TASK.x, np.full(5, 1e200), x_test=TASK.x_test, y_test=TASK.y_test)
+    for record in (None, [0, 3, 6]):
+        failed, messages = simulate_with_warnings(FINITE, huge, flow, seeds=2, record=record)
+        assert (failed["first_bad_step"] == 0).all() and np.isnan(failed["loss"]).all()
+        assert any("diverged" in message for message in messages)
 
 
 # Streams.
@@ -478,10 +471,8 @@ def test_a_user_defined_activation_runs_in_networks_and_limits():
         assert data["loss"].values.reshape(-1)[-1] < data["loss"].values.reshape(-1)[0]
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax", "exponential", "huber"])
-def test_every_loss_is_lowered_by_training(loss):
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 5) if loss == "softmax" else rng.choice([-1.0, 1.0], 5)
-    task = mf.Problem(rng.standard_normal((5, 2)), y, loss=getattr(mf.losses, loss))
-    values = mf.simulate(FINITE, task, TRAINING)["loss"].values[0]
-    assert (np.diff(values) < 0).all()
+def test_a_loss_with_other_outputs_than_targets_given_is_lowered_by_training():
+    """Integer labels of three classes: three outputs. Gradients of all losses have their own test."""
+    task = mf.Problem(TASK.x, [0, 1, 2, 1, 0], loss=mf.losses.softmax)
+    data = mf.simulate(FINITE, task, TRAINING)
+    assert data.sizes["output"] == 3 and (np.diff(data["loss"].values[0]) < 0).all()

@@ -10,6 +10,7 @@ from cases import atoms, in_double, problem, zero_problem
 
 import meanfield as mf
 from meanfield.model.measure import Measure
+from meanfield.studies.stability import warn_above_edge
 
 TASK = problem(test_samples=0)
 
@@ -111,8 +112,18 @@ def test_one_warning_above_the_edge_and_none_below():
     assert f"{edge:.3g}" in message and "stability edge" in message
     assert not messages(1.01 * edge, momentum=0.5)
     assert len(messages(1.51 * edge, momentum=0.5)) == 1
-    assert len(messages(lambda step: 1.01 * edge * (step == 1))) == 1
-    assert not messages(lambda step: 0.99 * edge * (step == 1))
+
+
+def test_the_largest_rate_of_a_schedule_is_what_counts():
+    model = mf.TwoLayer(mf.activations.tanh, initial=atoms(30))
+    edge = mf.stability(model, TASK)
+
+    def schedule(factor):
+        return mf.GradientDescent(lambda step: factor * edge * (step == 1), 3)
+
+    warn_above_edge(model.limit(30), TASK, schedule(0.99))
+    with pytest.warns(RuntimeWarning, match="stability edge"):
+        warn_above_edge(model.limit(30), TASK, schedule(1.01))
 
 
 def test_a_stream_is_judged_by_its_fixed_draw():

@@ -61,9 +61,7 @@ def test_the_networks_of_a_study_are_those_of_simulate(unbroken):
     """Bit by bit: the same seeds, in batches of the same size."""
     options = small.settings()
     for width in WIDTHS:
-        alone = mf.simulate(
-            small.MODEL.finite(width), options["problem"], options["training"], seeds=SEEDS
-        )
+        alone = mf.simulate(small.MODEL.finite(width), options["problem"], options["training"], seeds=SEEDS)
         kept = unbroken[0]["finite"].to_dataset().sel(width=width, drop=True)
         for name in alone.data_vars:
             np.testing.assert_array_equal(alone[name].values, kept[name].values, err_msg=name)

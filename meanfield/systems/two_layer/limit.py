@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from meanfield.base.pytree import pytree, static
-from meanfield.base.schema import Variable
 from meanfield.model.initial import Initial
 from meanfield.model.langevin import Langevin
 from meanfield.model.sampler import Sampler
@@ -17,7 +16,9 @@ from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chu
 
 
 def error_variable(variable):
-    return dataclasses.replace(variable, long_name=f"one standard error of the limit's own {variable.long_name}")
+    return dataclasses.replace(
+        variable, long_name=f"one standard error of the limit's own {variable.long_name}"
+    )
 
 
 @pytree
@@ -25,7 +26,8 @@ class TwoLayerLimit(System):
     """∂_t ρ = ∇·(ρ∇Ψ(·; ρ)) by particles: `count` replicates of `rows` weighted particles.
 
     The result is the mean over replicates and its error their spread over √count (a Student t with
-    count − 1 degrees of freedom); for a deterministic sampler, the finer rule and its distance to the coarser.
+    count − 1 degrees of freedom); for a deterministic sampler, the finer rule and its distance to the
+    coarser.
     One replicate has bias O(1/M), far below its M^{−1/2} spread.
     """
 
@@ -117,7 +119,9 @@ class TwoLayerLimit(System):
 
     def look(self, function, state, initial):
         """`function(measure, initial measure)` of every replicate."""
-        return self.each(lambda s, i: function(self.particles.measure(s), self.particles.measure(i)), state, initial)
+        return self.each(
+            lambda s, i: function(self.particles.measure(s), self.particles.measure(i)), state, initial
+        )
 
     def summarise(self, arrays):
         """Replicates, second axis of every recorded array, to means and standard errors."""

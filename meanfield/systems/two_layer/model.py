@@ -57,9 +57,7 @@ class TwoLayer(Model):
         dtype = getattr(dtype, "__name__", None) or str(dtype)
         if dtype not in ("float32", "float64"):
             fail("dtype", "float32 or float64", dtype)
-        return TwoLayerNetwork(
-            self.particles(), self.initial, bool(self.bias), dtype, capacity(width), width
-        )
+        return TwoLayerNetwork(self.particles(), self.initial, bool(self.bias), dtype, capacity(width), width)
 
     def limit(self, particles=None, replicates=8, *, sampler=Sobol()):  # noqa: B008
         """The infinite-width limit in float64.
@@ -79,9 +77,7 @@ class TwoLayer(Model):
         instance("sampler", sampler, Sampler, "IID(), Sobol() or Quadrature()")
         if not (sampler.random and self.initial.sampled):
             replicates = 2  # the rule and a coarser one, or the atoms twice
-        return TwoLayerLimit(
-            self.particles(), self.initial, sampler, bool(self.bias), replicates, particles
-        )
+        return TwoLayerLimit(self.particles(), self.initial, sampler, bool(self.bias), replicates, particles)
 
     def laws(self):
         """Predicted exponents in the width of the distance to the limit, at fixed time."""

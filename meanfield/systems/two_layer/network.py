@@ -16,7 +16,9 @@ SOURCE = "THEORY 1; Mei, Montanari & Nguyen 2018; Chizat & Bach 2018"
 VARIABLES = {
     "prediction": Variable(("sample", "output"), "network output f(x)", source=SOURCE),
     "loss": Variable((), "training loss R", source="THEORY 0"),
-    "test_prediction": Variable(("test_sample", "output"), "network output f(x) on the test set", source=SOURCE),
+    "test_prediction": Variable(
+        ("test_sample", "output"), "network output f(x) on the test set", source=SOURCE
+    ),
     "test_loss": Variable((), "test loss", source="THEORY 0"),
 }
 

@@ -6,7 +6,8 @@ With D_θ = d/dε at ε = 0 of the limit started from (1−ε)ρ_0 + εδ_θ,
 
 Particles interact through χ alone. Let H_t(θ) = ψ(θ_t) be what a neuron started at θ contributes in the
 limit's field. A network's mean of H deviates from f by e; the limit answers with δf = e + R e, where R e is
-what particles moved by δχ_s = ∂χ_s/∂f_s · δf_s contribute: (I − J)^{−1} = I + R. Hence D_θ f = (I + R)(H(θ) − f),
+what particles moved by δχ_s = ∂χ_s/∂f_s · δf_s contribute: (I − J)^{−1} = I + R. Hence
+D_θ f = (I + R)(H(θ) − f),
 and (1/n) Σ_i D_{θ_i} f over a network's own neurons has mean zero exactly.
 """
 
