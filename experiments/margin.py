@@ -200,13 +200,19 @@ def best_function(program, x):
     return np.maximum(with_bias(x) @ program["direction"].values.T, 0) @ program["mass"].values
 
 
-def distinct(program, apart=1e-2):
-    """Number of directions with mass, those closer than `apart` counted once."""
-    kept = []
-    for direction in program["direction"].values:
-        if all(direction @ other < 1 - apart**2 / 2 for other in kept):
-            kept.append(direction)
-    return len(kept)
+def merged(program, apart=1e-2):
+    """(directions, masses) of the linear program, those closer than `apart` taken together."""
+    import numpy as np
+
+    directions, masses = [], []
+    for direction, mass in zip(program["direction"].values, program["mass"].values, strict=True):
+        near = [i for i, other in enumerate(directions) if direction @ other > 1 - apart**2 / 2]
+        if near:
+            masses[near[0]] += mass
+        else:
+            directions.append(direction)
+            masses.append(mass)
+    return np.array(directions), np.array(masses)
 
 
 def share_near(data, apart=0.1):
@@ -253,7 +259,7 @@ def summary(data):
         f"  by {about['training']}; limit of {about['replicates']} x {about['particles']} particles",
         "",
         f"maximum margin {best:.9f}, certified to {program.attrs['upper'] - best:.1g}: "
-        f"{distinct(program)} neurons, {int((program['dual'] > 1e-6).sum())} support points",
+        f"{len(merged(program)[1])} neurons, {int((program['dual'] > 1e-6).sum())} support points",
         f"  on a grid of {program.attrs['grid_directions']} directions {on_grid:.4f} of it",
         f"margin of the limit / maximum: {1 - gap[-1]:.4f} at N = {size[-1]:.0f}; gap against N: slope "
         f"{with_error(slope, change)}, theory -1",
@@ -411,11 +417,11 @@ def draw_directions(data, ax, pixels=181):
             lw=0,
             zorder=2,
         )
-    direction, size = program["direction"].values, np.abs(program["mass"].values)
+    direction, size = merged(program)
     ax.scatter(
         np.arctan2(direction[:, 1], direction[:, 0]),
         direction[:, 2],
-        s=400 * size,
+        s=400 * np.abs(size),
         fc="none",
         ec=LIMIT,
         lw=0.8,

@@ -171,7 +171,8 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
         grid = np.concatenate([grid, _unit(best)])
     raise ValueError(
         f"The bounds of the maximum margin, {scale * margin:.6g} and {scale * upper:.6g}, did not meet in "
-        f"{most_rounds} rounds. The tolerance is likely below the accuracy of the linear program; raise `tolerance` above 1e-9."
+        f"{most_rounds} rounds. The tolerance is likely below the accuracy of the linear program; raise "
+        "`tolerance` above 1e-9."
     )
 
 
