@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.base.checks import array, boolean, instance, integer, number
+from meanfield.base.checks import array, boolean, instance, number
 from meanfield.base.fingerprint import describe
 from meanfield.base.text import Concise
 
@@ -226,5 +226,4 @@ def check_initial(initial):
 
 def check_even(width, initial):
     if initial.paired and width % 2:
-        integer("width", width, 1)
         raise ValueError(f"Argument `width` must be even for neurons drawn in pairs, but is {width}.")

@@ -7,7 +7,6 @@ distance between the two.
 
 import dataclasses
 
-from meanfield.base.checks import fail
 from meanfield.base.text import Concise
 
 
@@ -67,9 +66,3 @@ class System:
     def settled(self, problem):
         """The system with every size that the problem determines."""
         return self
-
-
-def check_problem(problem, kinds):
-    if not isinstance(problem, kinds):
-        fail("problem", "a Problem or a Stream", problem, TypeError)
-    return problem

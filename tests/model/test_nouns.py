@@ -122,7 +122,7 @@ def loss_after(system, task, training, steps):
 NETWORK = mf.TwoLayer(mf.activations.tanh).finite(8, dtype="float64")
 
 
-@pytest.mark.parametrize("name", ["mini-batches", "flow", "noise"])
+@pytest.mark.parametrize("name", ["mini-batches", "flow"])
 def test_training_goes_through_jit_and_vmap_over_problems(name):
     """Two problems at once, each as if alone."""
     training = STEPS[name]
