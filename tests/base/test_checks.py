@@ -96,7 +96,11 @@ def test_an_array_becomes_float64_and_a_copy_of_its_own():
     assert result.dtype == np.float64 and result[0, 0] == 1
 
 
-@pytest.mark.parametrize("value", [np.array(["a"]), [None], [[1], [1, 2]], [1j], object()], ids=["text", "none", "ragged", "complex", "object"])
+@pytest.mark.parametrize(
+    "value",
+    [np.array(["a"]), [None], [[1], [1, 2]], [1j], object()],
+    ids=["text", "none", "ragged", "complex", "object"],
+)
 def test_what_is_no_real_array_is_a_type_error(value):
     with pytest.raises(TypeError) as caught:
         checks.array("x", value, (1,), "an array of shape (samples,)")

@@ -499,46 +499,45 @@ def test_an_error_in_a_cell_reaches_the_caller_and_the_others_are_kept(tmp_path,
 # --- divergence -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def edge(key):
-    """A learning rate at which some networks of width 2 diverge and none of width 64, and the options."""
-    model = mf.TwoLayer(mf.activations.relu)
-    problem = cases.problem(samples=3, test_samples=0)
-    narrow, wide = model.finite(2), model.finite(64)
-    for rate in np.geomspace(0.3, 6, 25):
-        training = mf.GradientDescent(float(rate), 60)
-        with messages():
-            bad = [
-                int((mf.simulate(s, problem, training, seeds=8, key=key).first_bad_step >= 0).sum())
-                for s in (narrow, wide)
-            ]
-        if 1 <= bad[0] <= 5 and bad[1] == 0:
-            break
-    else:
-        raise AssertionError("no such rate")
-    options = {"model": model, "problem": problem, "training": training, "key": key, "widths": (2, 64)}
-    return {**options, "seeds": 8, "limit": model.limit(64, 2)}, bad[0]
+def let_diverge(monkeypatch, width, seeds):
+    """From now on networks of one width and some seeds are trained at a rate at which all diverge."""
+    plain = small.module.compute_cell
+
+    def compute(model, size, first, count, problem, training, *rest):
+        cell = plain(model, size, first, count, problem, training, *rest)
+        if size["width"] != width:
+            return cell
+        wild = plain(model, size, first, count, problem, mf.GradientDescent(1e15, training.steps), *rest)
+        wild = wild.assign_coords(time=cell.time).assign_attrs(cell.attrs)
+        return xr.concat([(wild if s in seeds else cell).sel(seed=[s]) for s in cell.seed.values], "seed")
+
+    monkeypatch.setattr(small.module, "compute_cell", compute)
 
 
-def test_a_width_that_diverges_is_one_warning_and_the_others_go_on(edge, tmp_path, monkeypatch):
-    options, count = edge
-    with messages() as said, counted(monkeypatch) as cells:
-        tree = study(tmp_path / "store", **options)
-    diverged = [text for text in said if "diverged" in text]
-    (text,) = diverged
-    assert f"{count} of 16 networks" in text and "width 2, seed" in text
-    assert all("stability edge" in other for other in said if other != text)
-    assert pieces(cells) == [(2, 0, 8), (64, 0, 8)]
+def test_a_width_that_diverges_is_one_warning_and_the_others_go_on(tmp_path, monkeypatch, key):
+    options = {"training": mf.GradientDescent(0.1, 12), "key": key, "seeds": 8, "store": tmp_path / "store"}
+    with monkeypatch.context() as patch, messages() as said:
+        let_diverge(patch, 4, (1, 6))
+        tree = study(**options)
+    (text,) = said
+    assert "diverged for 2 of 16 networks" in text and "(width 4, seed " in text
     finite = tree["finite"].to_dataset()
-    bad = finite.first_bad_step.values
-    assert np.count_nonzero(bad[0] >= 0) == count and (bad[1] == -1).all()
-    assert np.isfinite(finite.prediction.sel(width=64)).all()
+    bad = finite.first_bad_step.values  # (width, seed)
+    assert list(np.flatnonzero(bad[0] >= 0)) == [1, 6] and (bad[1] == -1).all()
+    assert f"first at step {bad[0, [1, 6]].min()} " in text
     late = finite.step.values >= np.where(bad[0] >= 0, bad[0], 10**9)[:, None]
-    assert np.array_equal(np.isnan(finite.prediction.sel(width=2).values[..., 0, 0]), late)
+    assert late.any() and not late[:, 0].any()
+    assert np.array_equal(np.isnan(finite.prediction.values[0, ..., 0, 0]), late)
+    assert np.isfinite(finite.prediction.sel(width=8)).all()
     fit = tree["fit"].to_dataset()
-    assert fit.attrs["seeds"] == 8 - count and fit.attrs["seeds_left_out"] == count
+    assert fit.attrs["seeds"] == 6 and fit.attrs["seeds_left_out"] == 2
     assert np.isfinite(fit.error.sel(kind="fluctuation")).all()
-    assert f"({count} left out: diverged)" in mf.report(tree)
+    assert "6 seeds (2 left out: diverged)" in mf.report(tree)
+    # A network with NaN is done like any other.
+    unfinish(tmp_path / "store")
+    with counted(monkeypatch) as cells, messages() as again:
+        assert_same(study(**options), tree)
+    assert not cells and again == [text]
 
 
 def test_where_every_seed_diverged_the_cells_are_kept_and_one_sentence_says_so(tmp_path, monkeypatch):
