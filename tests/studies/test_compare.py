@@ -10,8 +10,8 @@ import xarray as xr
 from assertions import EPS, assert_close, assert_one_sentence
 from synthetic import DIMS, LAWS, WIDTHS, fitted, networks
 
-from meanfield.numerics.statistics import student_interval
-from meanfield.studies.compare import LONGEST, compare, verdict
+from meanfield.numerics.statistics import mean_squares, student_interval
+from meanfield.studies.compare import LONGEST, compare, exponent, verdict
 
 KINDS = ("fluctuation", "bias")
 
@@ -94,6 +94,34 @@ def test_the_check_of_calibration_sees_an_error_too_small_by_a_third_and_a_wrong
         assert_calibrated((exponents - predicted) / (errors / 1.5), SEEDS)
     with pytest.raises(AssertionError):
         assert_calibrated((exponents - predicted - 0.02) / errors, SEEDS)
+
+
+def test_weights_follow_the_trend_of_the_errors_over_sizes_and_not_their_noise(key):
+    """Errors that scatter about a power law of the size weigh as that power law does. Weights from errors as
+    they come, small where the square happens to be small, made the 95% interval miss 10% of the time."""
+    rng = np.random.default_rng(key)
+    n = np.array(WIDTHS, float)
+    squares = mean_squares((rng.standard_normal((len(WIDTHS), 8)) / np.sqrt(n)[:, None]) ** 2)
+    x = np.log(n)
+    noise = rng.standard_normal(n.size)
+    noise -= np.polyval(np.polyfit(x, noise, 1), x)
+    trend, scattered = (squares._replace(error=n**-1.1 * np.exp(amount * noise)) for amount in (0.0, 0.5))
+    for one, other in zip(exponent(n, trend, 0.0), exponent(n, scattered, 0.0), strict=True):
+        assert abs(one / other - 1) <= 1e-5  # the search stops within 1e-7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", [1, 12])
+def test_the_interval_of_eight_seeds_misses_the_truth_in_at_most_seven_percent_of_many_studies(samples, key):
+    """4000 studies, binomial tail 1e-6; with one sample squares are χ² of one degree of freedom, and 9% is
+    allowed to the Student interval."""
+    missed, studies = 0, 4000
+    for number in range(studies):
+        rng = np.random.default_rng([key, 8, number])
+        fit = compare(*networks(rng, seeds=8, steps=1, samples=samples), LAWS[:1])
+        value, error, _, _ = fitted(fit, "fluctuation")
+        missed += abs(value + 0.5) > student_interval(8) * error
+    assert missed <= scipy.stats.binom.isf(1e-6, studies, 0.07 if samples > 1 else 0.09)
 
 
 @pytest.mark.parametrize(("kind", "predicted"), [("fluctuation", -0.5), ("bias", -1.0)])

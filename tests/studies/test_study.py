@@ -23,6 +23,8 @@ from meanfield.studies import trajectory
 from meanfield.studies.store import Store, StoreError
 from meanfield.studies.study import Study, cell_description
 
+SETTINGS = dict(jax.config.values)
+
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
@@ -92,10 +94,10 @@ def test_the_caller_s_precision_changes_no_bit(x64, unbroken):
         assert_same(study(), unbroken[0])
 
 
-def test_no_global_setting_of_jax_is_changed():
-    before = dict(jax.config.values)
+def test_no_global_setting_of_jax_is_changed(unbroken):
+    """Since this file was imported, whatever studies have run before this one."""
     study(seeds=3)
-    assert dict(jax.config.values) == before
+    assert dict(jax.config.values) == SETTINGS
 
 
 def test_nothing_is_shown_where_standard_error_is_no_terminal(capfd):
