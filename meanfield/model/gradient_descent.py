@@ -31,6 +31,7 @@ class GradientDescent(Descent):
     batch_size: int | None = static(default=None)
     _: dataclasses.KW_ONLY
     batch_key: int = 0
+    linear = True
     has_momentum: bool = static(init=False, repr=False, default=False)
 
     def __post_init__(self):

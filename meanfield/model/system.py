@@ -47,8 +47,9 @@ class System:
 
     - `is_limit`: whether it stands for the limit: no seeds, an error of its own.
     - `check(problem, training)`: raise one sentence if they do not fit.
-    - `plan(problem, training, seeds, memory)`: (system, seeds at a time) such that neither memory nor cache
-      overflow; the system may come back with a chunk size.
+    - `plan(problem, training, seeds, memory, looks)`: (system, seeds at a time) such that neither memory nor
+      cache overflow; the system may come back with a chunk size, and in other coordinates unless it `looks`
+      at the neurons themselves.
     - `init(problem, training, key)`: the state at step 0; `start(problem, training, keys)`: those of many
       networks at once, on the host (a limit's own, from its one key).
     - `core()`: the system without what only `init` needs, so that more settings share a compiled program;

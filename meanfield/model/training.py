@@ -61,9 +61,12 @@ class Training(Concise):
 
     `steps` counts what can be recorded; `init(parameters)` gives the memory; `update(gradient, memory,
     parameters, key)` gives (parameters, memory) after one step along the gradient ∇Ψ, weight decay
-    included. Systems call `advance`, which asks for gradients as it needs them.
+    included. Systems call `advance`, which asks for gradients as it needs them. `linear` says that `update`
+    is linear in (gradient, parameters, slots), alike for all entries: it then commutes with linear changes
+    of coordinates.
     """
 
+    linear = False
     batch_size = None
     batch_key = 0
     weight_decay = 0.0

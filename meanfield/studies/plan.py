@@ -39,7 +39,8 @@ def plan(study, store=None):
     problem, training = study.problem, study.training
     planned, seen = [], set()
     for size, first, count, done in study.cells(store):
-        system, together = study.model.finite(**size).plan(problem, training, count, memory)
+        system = study.model.finite(**size)
+        system, together = system.plan(problem, training, count, memory, bool(study.observe))
         work = system.operations(problem, training) * training.steps * count
         fresh = (system.rows, together) not in seen
         seen.add((system.rows, together))

@@ -16,11 +16,11 @@ def own_errors(limit, names):
     }
 
 
-def _bound(system, problem, training, particles, memory):
+def _bound(system, problem, training, particles, memory, looks):
     """What forbids a particle number, or None."""
     if particles > MOST:
         return f"{MOST} particles"
-    planned, _ = system.with_particles(particles).plan(problem, training, 1, memory)
+    planned, _ = system.with_particles(particles).plan(problem, training, 1, memory, looks)
     return f"{memory:.3g} bytes of memory" if planned.memory_bytes(problem, training) > memory else None
 
 
@@ -77,7 +77,9 @@ def refine(
             )
         else:
             factor = min(16, 2 ** int(np.ceil(np.log2(ratios[worst] ** 2 * 1.1))))
-            while factor > 1 and (bound := _bound(system, problem, training, particles * factor, memory)):
+            while factor > 1 and (
+                bound := _bound(system, problem, training, particles * factor, memory, bool(observe))
+            ):
                 factor //= 2
             if factor > 1:
                 particles *= factor

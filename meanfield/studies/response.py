@@ -16,8 +16,10 @@ from meanfield.model.problem import Problem
 from meanfield.model.sampler import Sampler, Sobol
 from meanfield.model.system import Model
 from meanfield.studies.simulate import check_memory, check_record, check_run
+from meanfield.studies.trajectory import network_keys
 from meanfield.systems.two_layer import TwoLayer
 from meanfield.systems.two_layer import response as linear
+from meanfield.systems.two_layer.network import capacity
 
 MATRIX = 768  # largest T·P·k for which the response is kept as a matrix
 COVARIANCE = 1536  # largest number of (step, sample, output) for which the whole covariance is given
@@ -266,13 +268,13 @@ def control_cell(prepared, system, numbers, key, record):
     with double():
         counts = linear._segments(record)
         field = prepared.field(0, counts)
-        root = jax.random.key(key)
-        keys = [jax.random.split(jax.random.fold_in(root, s))[0] for s in numbers]
+        system = dataclasses.replace(system, rows=capacity(system.width, np.inf))
+        keys = network_keys(jax.random.key(key), numbers)[0]
         together = max(1, min(len(keys), int(4e6 / (system.rows * problem.samples))))
         parts = []
         for start in range(0, len(keys), together):
             batch = keys[start : start + together]
-            points, weights = _initial_neurons(system, problem, jnp.stack(batch), together)
+            points, weights = _initial_neurons(system, problem, batch, together)
             forcing, out = linear.networks_forcing(prepared.setting, field, points, weights, counts)
             parts.append(prepared.answer(field, 0, counts, forcing, out)[: len(batch)])
         deviation = np.concatenate(parts)

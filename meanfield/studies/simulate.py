@@ -18,7 +18,7 @@ from meanfield.model.training import Descent, Training
 from meanfield.observe.observable import Observable
 from meanfield.studies.stability import warn_above_edge
 from meanfield.studies.store import Store
-from meanfield.studies.trajectory import _look, default_record, follow, seed_keys
+from meanfield.studies.trajectory import _look, default_record, follow, limit_keys, network_keys
 
 MEMORY = 4e9
 RESERVED = ("prediction", "loss", "test_prediction", "test_loss", "first_bad_step")
@@ -163,9 +163,9 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
         observable.check(problem, system)
     with double():
         root = jax.random.key(key)
-        planned, together = system.plan(problem, training, len(seeds), memory)
+        planned, together = system.plan(problem, training, len(seeds), memory, bool(observe))
         if system.is_limit:
-            trajectory = follow(planned, problem, training, root, record, observe, report)
+            trajectory = follow(planned, problem, training, limit_keys(root), record, observe, report)
             bad = trajectory.first_bad_step
             bad = np.asarray(bad[bad >= 0].min() if (bad >= 0).any() else -1)
             looks = _looks(trajectory, planned, problem, np.full(trajectory.first_bad_step.shape, bad))
@@ -180,7 +180,7 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
             for start in range(0, len(seeds), together):
                 numbers = seeds[start : start + together]
                 padded = numbers + [numbers[-1]] * (together - len(numbers))
-                keys = seed_keys(root, np.asarray(padded, np.uint32))
+                keys = network_keys(root, padded)
                 count = len(numbers)
                 track = None if report is None else (lambda steps, count=count: report(steps * count))
                 trajectory = follow(planned, problem, training, keys, record, observe, track)

@@ -1,7 +1,6 @@
 """simulate: what it returns, and that nothing but the settings decides it."""
 
 import contextlib
-import dataclasses
 import json
 import warnings
 
@@ -18,6 +17,7 @@ from reference import NumpyTwoLayer
 import meanfield as mf
 from meanfield.base.precision import double
 from meanfield.studies.trajectory import default_record, traces
+from meanfield.systems.two_layer import network
 
 TANH = mf.TwoLayer(mf.activations.tanh)
 TASK = problem()
@@ -198,11 +198,12 @@ def test_float32_is_the_cast_of_the_same_network():
         np.testing.assert_array_equal(value, high[name].astype(np.float32))
 
 
-def test_padding_is_inert(finite):
+def test_padding_is_inert(finite, monkeypatch):
     """Neurons of weight zero that fill a shape up change nothing, not even where training diverges."""
-    assert FINITE.rows == 32
+    assert FINITE.plan(TASK, TRAINING, 5, 4e9)[0].rows == network.SHARED
     for rows in (20, 48):
-        assert_same(mf.simulate(dataclasses.replace(FINITE, rows=rows), TASK, TRAINING, seeds=5), finite)
+        monkeypatch.setattr(network, "capacity", lambda width, operations, rows=rows: rows)
+        assert_same(mf.simulate(FINITE, TASK, TRAINING, seeds=5), finite)
 
 
 def test_recording_less_is_recording_all_and_cutting(finite, limit):
@@ -294,10 +295,11 @@ def test_networks_that_diverge_do_not_touch_the_others(diverging):
     assert_same(alone[["prediction", "loss"]], data[["prediction", "loss"]].sel(seed=well), tolerance=1e-9)
 
 
-def test_neither_padding_nor_recorded_steps_decide_when_training_diverges(diverging):
+def test_neither_padding_nor_recorded_steps_decide_when_training_diverges(diverging, monkeypatch):
     data, _ = diverging
-    tight, _ = simulate_with_warnings(dataclasses.replace(QUADRATIC, rows=17), LINE, UNSTABLE, seeds=8)
     sparse, _ = simulate_with_warnings(QUADRATIC, LINE, UNSTABLE, seeds=8, record=[0, 30])
+    monkeypatch.setattr(network, "capacity", lambda width, operations: 17)
+    tight, _ = simulate_with_warnings(QUADRATIC, LINE, UNSTABLE, seeds=8)
     for other in (tight, sparse):
         np.testing.assert_array_equal(other["first_bad_step"], data["first_bad_step"])
     np.testing.assert_array_equal(np.isnan(sparse["loss"]), np.isnan(data["loss"].sel(step=[0, 30])))
@@ -342,8 +344,8 @@ def test_equal_settings_share_one_compiled_program(finite):
 
 
 def test_widths_of_one_bucket_share_one_program():
-    assert new_traces(lambda: mf.simulate(TANH.finite(100), TASK, TRAINING))
-    assert not new_traces(lambda: mf.simulate(TANH.finite(120), TASK, TRAINING))
+    assert new_traces(lambda: mf.simulate(TANH.finite(300), TASK, TRAINING))
+    assert not new_traces(lambda: mf.simulate(TANH.finite(400), TASK, TRAINING))
 
 
 def test_a_leaky_relu_made_twice_shares_one_program():

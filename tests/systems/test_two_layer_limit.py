@@ -12,7 +12,7 @@ from reference import NumpyTwoLayer
 
 import meanfield as mf
 from meanfield.base.precision import double
-from meanfield.studies.trajectory import follow
+from meanfield.studies.trajectory import follow, limit_keys
 
 LINE = mf.Problem([[-1.0], [0.5], [1.5]], [-1.0, 0.5, 1.0])
 TRAINING = mf.GradientDescent(0.2, 5)
@@ -56,7 +56,7 @@ def replicates_of(system, training, key, record):
     """Predictions of every replicate, (step, R, P)."""
     with double():
         planned, _ = system.plan(LINE, training, 1, 4e9)
-        trajectory = follow(planned, LINE, training, jax.random.key(key), np.asarray(record))
+        trajectory = follow(planned, LINE, training, limit_keys(jax.random.key(key)), np.asarray(record))
     return trajectory.arrays["prediction"][..., 0]
 
 

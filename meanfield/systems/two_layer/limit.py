@@ -13,6 +13,7 @@ from meanfield.model.sampler import Sampler
 from meanfield.model.system import System
 from meanfield.systems.two_layer.network import VARIABLES
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
+from meanfield.systems.two_layer.preactivations import coordinates
 
 
 def error_variable(variable):
@@ -73,10 +74,11 @@ class TwoLayerLimit(System):
         dimension = self.initial.dimension(problem.inputs, problem.outputs, self.bias)
         return self.with_particles(self.sampler.settled(self.rows, dimension))
 
-    def plan(self, problem, training, seeds, memory):
+    def plan(self, problem, training, seeds, memory, looks=False):
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         chunk, together = plan_rows(self.rows, self.count, samples, 8, memory)
-        return dataclasses.replace(self, particles=with_chunk(self.particles, chunk), together=together), 1
+        particles = coordinates(with_chunk(self.particles, chunk), problem, training, self.bias, looks)
+        return dataclasses.replace(self, particles=particles, together=together), 1
 
     def init(self, problem, training, key):
         """Particles are drawn on the host: not to be traced."""
@@ -137,11 +139,9 @@ class TwoLayerLimit(System):
         return result
 
     def memory_bytes(self, problem, training):
-        per_neuron = problem.inputs + problem.outputs + int(self.bias)
+        per_neuron = self.particles.numbers(problem, self.bias)
         chunk = self.particles.chunk or self.rows
         return 8 * (4 * self.count * self.rows * per_neuron + 4 * self.together * chunk * problem.samples)
 
     def operations(self, problem, training):
-        samples = training.batch_size or problem.samples
-        recompute = 1.5 if self.particles.chunk else 1.0
-        return 4.0 * recompute * self.count * self.rows * samples * (problem.inputs + problem.outputs)
+        return self.count * self.rows * self.particles.operations(problem, training)

@@ -8,7 +8,7 @@ from meanfield.model.initial import Gaussian, Initial, check_even, check_initial
 from meanfield.model.sampler import Sampler, Sobol
 from meanfield.model.system import Law, Model
 from meanfield.systems.two_layer.limit import TwoLayerLimit
-from meanfield.systems.two_layer.network import TwoLayerNetwork, capacity
+from meanfield.systems.two_layer.network import TwoLayerNetwork
 from meanfield.systems.two_layer.particles import Particles
 
 
@@ -57,7 +57,7 @@ class TwoLayer(Model):
         dtype = getattr(dtype, "__name__", None) or str(dtype)
         if dtype not in ("float32", "float64"):
             fail("dtype", "float32 or float64", dtype)
-        return TwoLayerNetwork(self.particles(), self.initial, bool(self.bias), dtype, capacity(width), width)
+        return TwoLayerNetwork(self.particles(), self.initial, bool(self.bias), dtype, width, width)
 
     def limit(self, particles=None, replicates=8, *, sampler=Sobol()):  # noqa: B008
         """The infinite-width limit in float64.

@@ -11,6 +11,7 @@ from meanfield.base.schema import Variable
 from meanfield.model.initial import Initial
 from meanfield.model.system import System
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
+from meanfield.systems.two_layer.preactivations import coordinates
 
 SOURCE = "THEORY 1; Mei, Montanari & Nguyen 2018; Chizat & Bach 2018"
 VARIABLES = {
@@ -23,12 +24,18 @@ VARIABLES = {
 }
 
 
-def capacity(width):
+SHARED = 256  # neurons of the program that all narrower widths share
+WASTE = 1e10  # operations that carrying padding along may cost one network of eight: less than compiling does
+
+
+def capacity(width, operations):
     """Neurons that are carried along for a width, so that nearby widths share one compiled program: the
-    next power of two up to 1024 (where compiling costs more than running), beyond that the width itself."""
+    next power of two up to 1024, beyond that the width itself; at least 256 where a training takes so few
+    `operations` per neuron that padding costs less than compiling."""
     if width > 1024:
         return width
-    return max(16, 1 << (width - 1).bit_length())
+    fitting = max(16, 1 << (width - 1).bit_length())
+    return max(fitting, SHARED) if 8 * (SHARED - width) * operations < WASTE else fitting
 
 
 @pytree
@@ -47,12 +54,15 @@ class TwoLayerNetwork(System):
     def check(self, problem, training):
         self.initial.check(problem.inputs, problem.outputs, self.bias)
 
-    def plan(self, problem, training, seeds, memory):
+    def plan(self, problem, training, seeds, memory, looks=False):
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         itemsize = 4 if self.dtype == "float32" else 8
-        chunk, together = plan_rows(self.rows, seeds, samples, itemsize, memory)
-        rows = self.rows if chunk is None else -(-self.rows // chunk) * chunk
-        return dataclasses.replace(self, particles=with_chunk(self.particles, chunk), rows=rows), together
+        operations = self.particles.operations(problem, training) * training.steps
+        rows = capacity(self.width, operations)
+        chunk, together = plan_rows(rows, seeds, samples, itemsize, memory)
+        rows = rows if chunk is None else -(-rows // chunk) * chunk
+        particles = coordinates(with_chunk(self.particles, chunk), problem, training, self.bias, looks)
+        return dataclasses.replace(self, particles=particles, rows=rows), together
 
     def init(self, problem, training, key):
         points = self.initial.sample(key, self.rows, problem.inputs, problem.outputs, self.bias)
@@ -102,12 +112,10 @@ class TwoLayerNetwork(System):
     def memory_bytes(self, problem, training):
         """Bytes one network needs: parameters, gradients, the training's memory, one chunk of features."""
         itemsize = 4 if self.dtype == "float32" else 8
-        per_neuron = problem.inputs + problem.outputs + int(self.bias)
+        per_neuron = self.particles.numbers(problem, self.bias)
         chunk = self.particles.chunk or self.rows
         return itemsize * (4 * self.rows * per_neuron + 4 * chunk * problem.samples)
 
     def operations(self, problem, training):
         """Multiplications and additions in one step."""
-        samples = training.batch_size or problem.samples
-        recompute = 1.5 if self.particles.chunk else 1.0
-        return 4.0 * recompute * self.rows * samples * (problem.inputs + problem.outputs)
+        return self.rows * self.particles.operations(problem, training)

@@ -53,12 +53,21 @@ class Particles:
         parameters, fixed = self.split(points)
         return State(parameters, training.init(parameters), fixed, weights, jnp.array(True))
 
+    def training_samples(self, problem, x):
+        """What `features` and `pull` take as their samples: here the inputs themselves."""
+        return x
+
+    def test_samples(self, problem):
+        return problem.x_test
+
+    def preactivations(self, points, x):
+        """h = w·x + b, (n, P)."""
+        h = jnp.einsum("nd,pd->np", points["w"], x, precision=HIGHEST)
+        return h + points["b"][:, None] if "b" in points else h
+
     def features(self, points, x):
         """φ and φ' of the preactivations, (n, P) each."""
-        h = jnp.einsum("nd,pd->np", points["w"], x, precision=HIGHEST)  # (n, P)
-        if "b" in points:
-            h = h + points["b"][:, None]
-        return self.activation.value_and_derivative(h)
+        return self.activation.value_and_derivative(self.preactivations(points, x))
 
     def readout(self, points, weights, phi):
         """f on all samples, (P, k). Contracting the leading axis of both keeps the rows of φ contiguous."""
@@ -73,13 +82,25 @@ class Particles:
             back = slope * (a * chi.T)
         else:
             back = slope * jnp.einsum("nk,pk->np", a, chi, precision=HIGHEST)  # (n, P)
-        gradient = {
-            "a": jnp.einsum("np,pk->nk", phi, chi, precision=HIGHEST),
-            "w": jnp.einsum("np,pd->nd", back, x, precision=HIGHEST),
-        }
+        gradient = {"a": jnp.einsum("np,pk->nk", phi, chi, precision=HIGHEST)}
+        return {**gradient, **self.pull_back(points, back, x)}
+
+    def pull_back(self, points, back, x):
+        """Gradients of all but the readout from those of the preactivations, (n, P)."""
+        gradient = {"w": jnp.einsum("np,pd->nd", back, x, precision=HIGHEST)}
         if "b" in points:
             gradient["b"] = back.sum(1)
         return gradient
+
+    def numbers(self, problem, bias):
+        """Trained and fixed numbers a neuron has."""
+        return problem.inputs + problem.outputs + int(bias)
+
+    def operations(self, problem, training):
+        """Multiplications and additions of one step for one neuron; in chunks features are computed twice."""
+        samples = training.batch_size or problem.samples
+        forward = samples * (problem.inputs + problem.outputs)
+        return 2.0 * forward * (3 if self.chunk else 2)
 
     def chunks(self, tree):
         return jax.tree.map(lambda leaf: leaf.reshape(-1, self.chunk, *leaf.shape[1:]), tree)
@@ -93,8 +114,9 @@ class Particles:
             points, weights = part
             return total + self.readout(points, weights, self.features(points, x)[0]), None
 
-        start = jnp.zeros((x.shape[0], points["a"].shape[1]), x.dtype)
-        return jax.lax.scan(add, start, self.chunks((points, weights)))[0]
+        parts = self.chunks((points, weights))
+        shape = jax.eval_shape(add, 0.0, jax.tree.map(lambda leaf: leaf[0], parts))[0]
+        return jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), parts)[0]
 
     def gradient(self, points, weights, problem, batch, decay):
         """(∇Ψ for every neuron, alike to `points`; f on the batch).
@@ -122,7 +144,8 @@ class Particles:
     def step(self, problem, training, state, key):
         """One step of training."""
         count = training.count(state.memory)
-        batch = problem.batch(count, training.batch_size, training.batch_key)
+        x, y, weight = problem.batch(count, training.batch_size, training.batch_key)
+        batch = (self.training_samples(problem, x), y, weight)
 
         def gradient(parameters):
             points = {**parameters, **state.fixed}
@@ -148,10 +171,10 @@ class Particles:
     def outputs(self, problem, state):
         """prediction (P, k) and loss, and those on the test set where there is one."""
         points = {**state.parameters, **state.fixed}
-        f = self.predict(points, state.weights, problem.x)
+        f = self.predict(points, state.weights, self.training_samples(problem, problem.x))
         seen = {"prediction": f, "loss": problem.risk(f, problem.y)}
         if problem.x_test is not None:
-            f = self.predict(points, state.weights, problem.x_test)
+            f = self.predict(points, state.weights, self.test_samples(problem))
             seen["test_prediction"] = f
             if problem.y_test is not None:
                 seen["test_loss"] = problem.risk(f, problem.y_test)
