@@ -143,9 +143,10 @@ def compare(finite, limit, laws=None):
         laws: predicted exponents, `model.laws()`; by default those stored with `finite`.
     Returns:
         xarray.Dataset: `error`, `error_low`, `error_high` (size, quantity, kind), `exponent`,
-        `exponent_error`, `constant`, `predicted`, `verdict`, `advice` (quantity, kind), `limit_error`.
+        `exponent_error`, `constant`, `predicted`, `verdict`, `advice` (quantity, kind), `limit_error`. Sizes
+        at which every seed diverged have no error, and seeds that diverged at another size are left out.
     Raises:
-        ValueError: if the steps differ or no seed is without divergence.
+        ValueError: if the steps differ.
     Source: THEORY 9.
     """
     sizes = [d for d in finite.dims if d in ("width", "depth", "embedding")]
@@ -157,22 +158,20 @@ def compare(finite, limit, laws=None):
     laws = _stored_laws(finite) if laws is None else laws
     predictions = {law.kind: law.exponent for law in laws if law.size == size}
     quantities = [q for q in QUANTITIES if q in finite and q in limit]
-    good = _usable_seeds(finite, size)
-    lost = int((~good).sum())
-    if not good.any():
-        raise ValueError("Training diverged at some width for every seed: there is nothing to compare.")
-    finite = finite.isel(seed=np.flatnonzero(good))
+    everything = finite[size]
+    finite, lost = _without_divergence(finite, size)
     limit_bad = int(limit.first_bad_step) if "first_bad_step" in limit else -1
     selection = finite.step.values < (limit_bad if limit_bad >= 0 else np.iinfo(np.int64).max)
-    if not selection.any():
-        raise ValueError("Training of the limit diverged at once: there is nothing to compare.")
     repeats = finite.sizes["seed"]
     shape = (finite.sizes[size], len(quantities), len(KINDS))
     out = {name: np.full(shape, np.nan) for name in ("error", "error_low", "error_high")}
     out |= {n: np.full(shape[1:], np.nan) for n in ("exponent", "exponent_error", "constant", "predicted")}
     out |= {n: np.full(shape[1:], "", object) for n in ("verdict", "advice")}
-    out["limit_error"] = np.zeros(len(quantities))
+    out["limit_error"] = np.full(len(quantities), np.nan)
     for q, quantity in enumerate(quantities):
+        if not (repeats and selection.any()):
+            _fill_unresolved(out, q, predictions, "a smaller learning rate: training diverged")
+            continue
         out["limit_error"][q] = limit_error(limit, quantity, selection)
         if repeats < 3:
             _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions)
@@ -215,9 +214,8 @@ def compare(finite, limit, laws=None):
     out["verdict"], out["advice"] = out["verdict"].astype(str), out["advice"].astype(str)
     coords = {size: (size, finite[size].values), "quantity": quantities, "kind": list(KINDS)}
     sources = {f"source_{law.kind}": law.source for law in laws if law.size == size}
-    return dataset(
-        out, variables, coords, {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources}
-    )
+    attrs = {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources}
+    return dataset(out, variables, coords, attrs).reindex({size: everything})
 
 
 def _share(cross, squares):
@@ -240,19 +238,26 @@ def _fill_without_errors(out, q, finite, limit, quantity, size, selection, repea
     for i, value in enumerate(finite[size].values):
         network = finite[quantity].sel({size: value}).values[:, selection].astype(float)
         out["error"][i, q, 0] = math.sqrt(np.mean((network - reference) ** 2))
+    _fill_unresolved(out, q, predictions, "at least 3 seeds, 32 for a firm exponent")
+
+
+def _fill_unresolved(out, q, predictions, change):
     for k, kind in enumerate(KINDS):
         if kind in predictions:
-            out["predicted"][q, k] = predictions[kind]
-            out["exponent_error"][q, k] = math.inf
-            out["verdict"][q, k] = "not resolved"
-            out["advice"][q, k] = "at least 3 seeds, 32 for a firm exponent"
+            out["predicted"][q, k], out["exponent_error"][q, k] = predictions[kind], math.inf
+            out["verdict"][q, k], out["advice"][q, k] = "not resolved", change
 
 
-def _usable_seeds(finite, size):
-    """Seeds that stayed finite at every size: resampling needs whole seeds."""
+def _without_divergence(finite, size):
+    """(networks to compare, number of seeds left out): without the sizes at which every seed diverged, then
+    without the seeds that diverged at any other, as resampling needs whole seeds."""
     if "first_bad_step" not in finite:
-        return np.ones(finite.sizes["seed"], bool)
-    return (finite.first_bad_step.transpose("seed", ...).values.reshape(finite.sizes["seed"], -1) < 0).all(1)
+        return finite, 0
+    good = finite.first_bad_step.transpose(size, "seed").values < 0
+    some = good.any(1)
+    seeds = good[some].all(0) if some.any() else good.any(0)
+    sizes = some if seeds.any() else np.ones_like(some)
+    return finite.isel({size: np.flatnonzero(sizes), "seed": np.flatnonzero(seeds)}), int((~seeds).sum())
 
 
 def _stored_laws(finite):

@@ -97,7 +97,8 @@ def report(study):
     for quantity in fit["quantity"].values:
         for kind in fit["kind"].values:
             at = fit.sel(quantity=quantity, kind=kind)
-            text = with_error(float(at["exponent"]), float(at["exponent_error"]))
+            fitted = np.isfinite(at["error"].values).sum() > 1
+            text = with_error(float(at["exponent"]), float(at["exponent_error"])) if fitted else "not fitted"
             verdict, predicted = str(at["verdict"].item()), float(at["predicted"])
             lines.append(f"{NAMES.get(quantity, quantity):<28}{kind:<13}{text:<18}{predicted:<9g}{verdict}")
             if at["advice"].item():
@@ -116,7 +117,8 @@ def report(study):
             lines.append(f"{n:>8}   {cells[0]:<32}{cells[1]}")
         own = float(fit["limit_error"].sel(quantity=quantity))
         about = f"{limit.attrs['replicates']} x {limit.attrs['particles']} particles"
-        lines.append(f"   limit   {own:.2e} (one standard error; {about})")
+        own = f"{own:.2e}" if math.isfinite(own) else "not known"
+        lines.append(f"   limit   {own} (one standard error; {about})")
         lines.append(f"           {limit.attrs['refinement']}")
     for quantity, rows in spread_ratios(study).items():
         lines += ["", f"spread of one network, measured / predicted, {NAMES[quantity]} [95% interval]"]

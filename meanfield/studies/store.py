@@ -1,8 +1,8 @@
 """A folder of results that survives what happens to programs.
 
 Every result is one netCDF file, named by the hash of all that determines it, written under a temporary
-name, flushed to disk and renamed; its SHA-256 stands in a trailer behind the netCDF data, where readers of
-netCDF do not look. A result is done if and only if its file is there and whole.
+name, flushed to disk and renamed; the SHA-256 of name and data stands in a trailer behind the netCDF data,
+where readers of netCDF do not look. A result is done if and only if its file is there, whole and its own.
 """
 
 import contextlib
@@ -119,7 +119,7 @@ class Store:
         self._write(self.path / name, data)
 
     def write_path(self, path, data):
-        self._write(path, data + TRAILER + hashlib.sha256(data).hexdigest().encode())
+        self._write(path, data + TRAILER + _checksum(path, data))
 
     def _write(self, path, data):
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
@@ -145,6 +145,10 @@ class Store:
             raise
 
 
+def _checksum(path, data):
+    return hashlib.sha256(path.name.encode() + b"\n" + data).hexdigest().encode()
+
+
 def to_bytes(data):
     """A Dataset or DataTree as netCDF-4."""
     return bytes(data.to_netcdf(engine="h5netcdf"))
@@ -152,11 +156,12 @@ def to_bytes(data):
 
 def read_bytes(path):
     """The netCDF part of a file, its checksum verified."""
-    content = pathlib.Path(path).read_bytes()
+    path = pathlib.Path(path)
+    content = path.read_bytes()
     data, trailer = content[:-LENGTH], content[-LENGTH:]
     if len(content) <= LENGTH or not trailer.startswith(TRAILER):
         raise ValueError("it is cut short")
-    if hashlib.sha256(data).hexdigest().encode() != trailer[len(TRAILER) :]:
+    if _checksum(path, data) != trailer[len(TRAILER) :]:
         raise ValueError("its checksum does not match")
     return data
 

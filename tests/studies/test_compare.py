@@ -286,6 +286,46 @@ def test_one_or_two_seeds_have_distances_but_no_verdict(seeds, key):
     assert_close(fit.error.sel(kind="fluctuation").values[:, 0], expected, 1000)
 
 
+def test_a_width_at_which_every_seed_diverged_is_left_out(key):
+    """The comparison is that of the other widths, to the last bit."""
+    finite, limit = networks(np.random.default_rng(key), seeds=8)
+    bad = finite.copy(deep=True)
+    bad["prediction"][1, :, 1:] = np.nan
+    bad["first_bad_step"][1] = 1
+    bad["first_bad_step"][2, 3] = 2
+    found = compare(bad, limit, LAWS)
+    others = [i for i in range(finite.sizes["width"]) if i != 1]
+    expected = compare(finite.isel(width=others, seed=[0, 1, 2, 4, 5, 6, 7]), limit, LAWS)
+    assert found.attrs["seeds_left_out"] == 1 and np.isnan(found.error[1]).all()
+    xr.testing.assert_equal(found.isel(width=others), expected)
+
+
+def all_diverged(finite, limit):
+    return finite.assign(first_bad_step=finite.first_bad_step * 0 + 1), limit
+
+
+def no_seed_left(finite, limit):
+    """Every width has seeds that went through, no seed went through at every width."""
+    odd = finite.first_bad_step.seed % 2
+    bad = finite.first_bad_step * 0 - 1
+    bad[0], bad[1] = odd, 1 - odd
+    return finite.assign(first_bad_step=bad * 2 - 1), limit
+
+
+def limit_diverged_at_once(finite, limit):
+    return finite, limit.assign(first_bad_step=0)
+
+
+@pytest.mark.parametrize("spoil", [all_diverged, no_seed_left, limit_diverged_at_once])
+def test_where_nothing_is_left_there_is_no_verdict_but_an_advice(spoil, key):
+    finite, limit = networks(np.random.default_rng(key))
+    fit = compare(*spoil(finite, limit), LAWS)
+    assert np.array_equal(fit.width, finite.width)
+    assert np.isnan(fit.error).all() and np.isnan(fit.exponent).all() and np.isnan(fit.limit_error).all()
+    for kind in KINDS:
+        assert fitted(fit, kind)[2:] == ("not resolved", "a smaller learning rate: training diverged")
+
+
 def test_seeds_left_by_divergence_can_be_too_few(key):
     finite, limit = networks(np.random.default_rng(key), seeds=4)
     finite["first_bad_step"][0, :2] = 1
@@ -411,15 +451,6 @@ def two_sizes(finite, limit):
     return finite.expand_dims({"depth": [2]}), limit
 
 
-def all_diverged(finite, limit):
-    finite["first_bad_step"][0] = 1
-    return finite, limit
-
-
-def limit_diverged_at_once(finite, limit):
-    return finite, limit.assign(first_bad_step=0)
-
-
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -427,8 +458,6 @@ def limit_diverged_at_once(finite, limit):
         (fewer_steps, ("`limit`", "steps")),
         (no_size, ("`finite`", "one size")),
         (two_sizes, ("`finite`", "one size")),
-        (all_diverged, ("diverged", "every seed")),
-        (limit_diverged_at_once, ("limit", "diverged")),
     ],
 )
 def test_data_that_cannot_be_compared_are_refused_in_one_sentence(spoil, words, key):

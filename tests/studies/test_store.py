@@ -131,6 +131,16 @@ def test_a_damaged_file_is_named_in_one_warning_and_counts_as_missing(damage, st
         xr.testing.assert_identical(store.read(CELL), result())
 
 
+def test_a_whole_file_under_another_name_is_no_result(store):
+    """A copy of one cell in the place of another would be a wrong number with a right checksum."""
+    store.write(CELL, result())
+    other = {**CELL, "other": 1}
+    store.cell_path(other).write_bytes(store.cell_path(CELL).read_bytes())
+    with pytest.warns(RuntimeWarning, match="checksum"):
+        assert store.read(other) is None
+    xr.testing.assert_identical(store.read(CELL), result())
+
+
 # --- writing ----------------------------------------------------------------------------------------------
 
 
