@@ -19,6 +19,9 @@ _NAMES = {
     "Sobol": "model.sampler",
     "Quadrature": "model.sampler",
     "TwoLayer": "systems.two_layer",
+    "MLP": "systems.mlp",
+    "Parametrization": "model.parametrization",
+    "scaling_check": "studies.scaling_check",
     "simulate": "studies.simulate",
     "stability": "studies.stability",
     "study": "studies.study",
@@ -32,6 +35,8 @@ _NAMES = {
 _MODULES = {
     "activations": "model.activation",
     "losses": "model.loss",
+    "parametrizations": "model.parametrization",
+    "kernels": "kernels",
     "initial": "model.initial",
     "observe": "observe",
     "datasets": "datasets",

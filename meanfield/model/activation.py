@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from meanfield.base.checks import function as check_function
-from meanfield.base.checks import instance, number, require
+from meanfield.base.checks import instance, integer, number, require
 from meanfield.base.fingerprint import function_text
 
 
@@ -206,6 +206,22 @@ def _gaussian_pair(z):
     return bump, -z * bump
 
 
+def _sign(z):
+    return jnp.sign(z)
+
+
+def _sign_pair(z):
+    return jnp.sign(z), jnp.zeros_like(z)
+
+
+def _step(z):
+    return jnp.heaviside(z, 0.5)
+
+
+def _step_pair(z):
+    return jnp.heaviside(z, 0.5), jnp.zeros_like(z)
+
+
 relu = Activation(_relu, "relu", _relu_pair, homogeneity=1.0, kinks=((0.0, 1.0),))
 tanh = Activation(_tanh, "tanh", _tanh_pair)
 erf = Activation(_erf, "erf", _erf_pair)
@@ -219,6 +235,9 @@ absolute = Activation(_absolute, "absolute", _absolute_pair, homogeneity=1.0, ki
 identity = Activation(_identity, "identity", _identity_pair, homogeneity=1.0)
 quadratic = Activation(_quadratic, "quadratic", _quadratic_pair, homogeneity=2.0)
 gaussian = Activation(_gaussian, "gaussian", _gaussian_pair)
+# φ' is a point mass at 0 that no derivative sees: such networks have a covariance but do not train.
+sign = Activation(_sign, "sign", _sign_pair, homogeneity=0.0)
+step = Activation(_step, "step", _step_pair, homogeneity=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,3 +267,38 @@ def leaky_relu(slope=0.01):
     kinks = ((0.0, 1.0 - slope),)
     name = f"leaky_relu({slope:g})"
     return Activation(_LeakyRelu(slope), name, _LeakyReluPair(slope), homogeneity=1.0, kinks=kinks)
+
+
+def _hermite_values(degree, z):
+    """He_k/√k! for k = degree and degree − 1, by √(k+1) h_{k+1} = z h_k − √k h_{k−1}."""
+    before, value = jnp.zeros_like(z), jnp.ones_like(z)
+    for k in range(degree):
+        before, value = value, (z * value - math.sqrt(k) * before) / math.sqrt(k + 1)
+    return value, before
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hermite:
+    """z → He_k(z)/√k!."""
+
+    degree: int
+
+    def __call__(self, z):
+        return _hermite_values(self.degree, jnp.asarray(z))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _HermitePair:
+    """z → (φ(z), φ'(z)); the derivative of h_k is √k h_{k−1}."""
+
+    degree: int
+
+    def __call__(self, z):
+        value, before = _hermite_values(self.degree, z)
+        return value, math.sqrt(self.degree) * before
+
+
+def hermite(degree):
+    """φ(z) = He_k(z)/√k!, the Hermite polynomial with E φ(z)² = 1 for standard normal z; degree k ≥ 0."""
+    degree = integer("degree", degree, 0)
+    return Activation(_Hermite(degree), f"hermite({degree})", _HermitePair(degree))

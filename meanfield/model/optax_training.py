@@ -42,6 +42,31 @@ class Optax(Training):
             integer("batch_size", self.batch_size, 1)
         check_batch_key(self.batch_key)
 
+    def degree(self):
+        """p with update(c · gradient) = c^p update(gradient) in the first step: 1 for SGD, 0 for Adam and
+        sign descent, None where it is neither, as for clipping."""
+        rng = np.random.default_rng(0)
+        gradient = {"w": rng.standard_normal((4, 3)), "v": rng.standard_normal(4)}
+        parameters = jax.tree.map(np.ones_like, gradient)
+
+        def update(scale):
+            scaled = jax.tree.map(lambda leaf: jnp.asarray(scale * leaf), gradient)
+            zero = jax.tree.map(jnp.zeros_like, scaled)
+            start = self.transform.init(parameters)
+            still = self.transform.update(zero, start, parameters)[0]  # decay, which no gradient causes
+            moved = self.transform.update(scaled, start, parameters)[0]
+            return np.concatenate(
+                [np.ravel(m - s) for m, s in zip(*map(jax.tree.leaves, (moved, still)), strict=True)]
+            )
+
+        with jax.enable_x64(True):
+            small, one, large = (update(scale) for scale in (1e-2, 1.0, 1e2))
+        for degree in (0, 1):
+            scaled = 100.0**degree
+            if np.allclose(small * scaled, one, 1e-4, 0) and np.allclose(one * scaled, large, 1e-4, 0):
+                return degree
+        return None
+
     def init(self, parameters):
         # Some transforms keep the parameters themselves: the time loop gives buffers away and needs copies.
         slots = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self.transform.init(parameters))

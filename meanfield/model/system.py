@@ -28,7 +28,17 @@ class Law:
 
 
 class Model(Concise):
-    """The interface of models: `finite`, `limit`, `laws`. Subclasses are frozen dataclasses."""
+    """The interface of models: `finite`, `limit`, `laws`. Subclasses are frozen dataclasses.
+
+    `initial_kernel(problem)`: χ → K χ on the training set with the tangent kernel of the limit at
+    initialisation, in the time of training, or None where there is none. `responds`: whether studies can
+    take a `Response` of its limit.
+    """
+
+    responds = False
+
+    def initial_kernel(self, problem):
+        return None
 
     def finite(self, width, **options):
         raise NotImplementedError
@@ -46,6 +56,8 @@ class System:
     A system is a pytree of settings. Its state is a tuple whose first entry is the parameters.
 
     - `is_limit`: whether it stands for the limit: no seeds, an error of its own.
+    - `exact`: whether it is solved instead of stepped: a limit with `at(problem, training, steps, key)` →
+      {name: array (step, ...)} in place of all that follows `core`.
     - `check(problem, training)`: raise one sentence if they do not fit.
     - `plan(problem, training, seeds, memory, looks)`: (system, seeds at a time) such that neither memory nor
       cache overflow; the system may come back with a chunk size, and in other coordinates unless it `looks`
@@ -58,11 +70,16 @@ class System:
       the step saw were finite.
     - `observe(problem, state)`: {name: array} for the names in `variables`.
     - `measure(state)`: the neurons as a `Measure`.
+    - `initial_kernel(problem)`: as of the model, for this size.
     - `summarise(arrays)`: recorded arrays, on the host, to the variables of the dataset.
     """
 
     is_limit = False
+    exact = False
     variables = {}
+
+    def initial_kernel(self, problem):
+        return None
 
     def settled(self, problem):
         """The system with every size that the problem determines."""

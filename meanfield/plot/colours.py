@@ -7,6 +7,7 @@ LAW = "0.68"
 TARGET = "0.45"
 DARK = "#31478c"  # what is seen first: fluctuation, a > 0
 LIGHT = "#d9751e"  # bias, a < 0
+THIRD = "#3a8f6a"
 
 
 def shades(count):

@@ -8,12 +8,17 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
 from meanfield.plot.canvas import Artists, axes_of, intervals, legend_above, plain_log_ticks, size_axis
-from meanfield.plot.colours import DARK, LAW, LIGHT
+from meanfield.plot.colours import DARK, LAW, LIGHT, THIRD
 from meanfield.plot.parts import chosen_quantity, groups
 from meanfield.plot.words import KINDS, exponent_text, law_label, scientific, size_label, slope_text
 from meanfield.studies.report import NAMES
 
-MARKS = {"fluctuation": (DARK, "o", 0), "bias": (LIGHT, "s", 3)}
+MARKS = {
+    "fluctuation": (DARK, "o", 0),
+    "bias": (LIGHT, "s", 3),
+    "spread": (DARK, "o", 0),
+    "distribution": (THIRD, "^", -3),
+}
 
 
 def convergence(study, quantity=None, ax=None):

@@ -7,7 +7,12 @@ from fractions import Fraction
 from meanfield.studies.report import with_error
 
 SYMBOLS = {"width": "n", "depth": "L", "embedding": "D"}
-KINDS = {"fluctuation": "one network", "bias": "ensemble mean"}
+KINDS = {
+    "fluctuation": "one network",
+    "bias": "ensemble mean",
+    "spread": "ensemble spread",
+    "distribution": "law of predictions",
+}
 
 
 def symbol(size):

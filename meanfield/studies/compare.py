@@ -7,16 +7,9 @@ import numpy as np
 from meanfield.base.checks import fail
 from meanfield.base.schema import Variable, dataset
 from meanfield.model.system import Law
-from meanfield.numerics.statistics import (
-    fit_power_law,
-    jackknife_error,
-    mean_squares,
-    squared_means,
-    student_interval,
-)
+from meanfield.numerics.statistics import fit_power_law, jackknife_error, student_interval
+from meanfield.studies.distances import TRAJECTORY, distances, kinds_of, limit_error
 
-REPLICATES = "independent replicates"
-KINDS = ("fluctuation", "bias")
 QUANTITIES = ("prediction", "loss", "test_prediction", "test_loss")
 LONGEST = 0.3  # of the 95% interval of an exponent that is called resolved
 
@@ -32,48 +25,6 @@ VARIABLES = {
     "advice": Variable(("quantity", "kind"), "the cheapest change that would resolve it"),
     "limit_error": Variable(("quantity",), "root mean square of the limit's own standard error"),
 }
-
-
-def _gram(values, reference):
-    """Inner products of the deviations of all seeds, averaged over steps, samples, outputs, (R, R)."""
-    repeats = values.shape[0]
-    deviations = (values - reference).reshape(repeats, -1)
-    return deviations @ deviations.T / deviations.shape[1]
-
-
-def squared_distances(finite, limit, quantity, size, selection):
-    """Per size the squared distance of one network and of the mean of networks, the limit's error taken off.
-
-    E|f_n − f|² and |E f_n − f|², averaged over recorded steps, samples and outputs; unbiased. Where the
-    networks carry their first-order deviation (`prediction_control`), the mean is taken of what remains, and
-    the limit's error has no part in it: the control is moved by as much as its own limit is off this one.
-    Returns (fluctuation, bias, rms error of the limit): two `Squares` over sizes, a number.
-    """
-    reference = limit[quantity].values[selection]
-    own = limit_error(limit, quantity, selection)
-    control = f"{quantity}_control"
-    singles, means = [], []
-    for value in finite[size].values:
-        network = finite[quantity].sel({size: value}).values[:, selection].astype(float)
-        gram = _gram(network, reference)
-        singles.append(np.diag(gram))
-        if control in finite:
-            gram = _gram(network - finite[control].sel({size: value}).values[:, selection], reference)
-        means.append(gram)
-    fluctuation, bias = mean_squares(np.stack(singles)), squared_means(np.stack(means))
-    # Independent replicates add their variance to every square; a coarser rule bounds an error, no more.
-    taken = own**2 if limit.attrs.get("error_from", REPLICATES) == REPLICATES else 0.0
-    fluctuation, plain = (
-        s._replace(value=s.value - taken, left_out=s.left_out - taken) for s in (fluctuation, bias)
-    )
-    return fluctuation, bias if control in finite else plain, own
-
-
-def limit_error(limit, quantity, selection):
-    """Root mean square of the standard error that the limit states, 0 if it states none."""
-    if f"{quantity}_error" not in limit:
-        return 0.0
-    return math.sqrt(np.mean(limit[f"{quantity}_error"].values[selection] ** 2))
 
 
 def exponent(sizes, squares, cross):
@@ -116,7 +67,7 @@ def advice(kind, error, repeats, squares, has_control, limit_error, crossed):
     floor = limit_error**2 > 0.1 * max(float(np.abs(squares.value).min()), 1e-300)
     if repeats < 3:
         return "at least 3 seeds, 32 for a firm exponent"
-    if kind == "bias" and not has_control:
+    if kind == "bias" and has_control is False:
         return "the control variate: response=meanfield.Response()"
     if kind == "bias" and has_control and crossed > 0.2:
         return "more particles in the response, four times the largest width at least"
@@ -134,7 +85,10 @@ def compare(finite, limit, laws=None):
     """Distances between finite networks and their limit, with exponents and verdicts.
 
     fluctuation(n)² = E|f_n − f|²  and  bias(n)² = |E f_n − f|², averaged over recorded steps, samples and
-    outputs, without the bias that few seeds and the limit's own error would give them. Exponents by weighted
+    outputs, without the bias that few seeds and the limit's own error would give them. Where the limit is the
+    law of an ensemble, with a `prediction_spread`, no network is compared with a mean: the kinds are bias,
+    spread (difference of the standard deviations) and distribution (maximum mean discrepancy of single
+    predictions to the Gaussian). Exponents by weighted
     least squares on squares; their errors from a jackknife over seeds, all sizes, steps and samples together.
 
     Args:
@@ -157,33 +111,31 @@ def compare(finite, limit, laws=None):
         raise ValueError("Argument `limit` must be recorded at the steps of `finite`, but its steps differ.")
     laws = _stored_laws(finite) if laws is None else laws
     predictions = {law.kind: law.exponent for law in laws if law.size == size}
-    quantities = [q for q in QUANTITIES if q in finite and q in limit]
+    quantities = [q for q in QUANTITIES if q in finite and q in limit and not np.isnan(limit[q]).all()]
     everything = finite[size]
     finite, lost = _without_divergence(finite, size)
     limit_bad = int(limit.first_bad_step) if "first_bad_step" in limit else -1
     selection = finite.step.values < (limit_bad if limit_bad >= 0 else np.iinfo(np.int64).max)
     repeats = finite.sizes["seed"]
-    shape = (finite.sizes[size], len(quantities), len(KINDS))
+    kinds = kinds_of(limit)
+    shape = (finite.sizes[size], len(quantities), len(kinds))
     out = {name: np.full(shape, np.nan) for name in ("error", "error_low", "error_high")}
     out |= {n: np.full(shape[1:], np.nan) for n in ("exponent", "exponent_error", "constant", "predicted")}
     out |= {n: np.full(shape[1:], "", object) for n in ("verdict", "advice")}
     out["limit_error"] = np.full(len(quantities), np.nan)
     for q, quantity in enumerate(quantities):
         if not (repeats and selection.any()):
-            _fill_unresolved(out, q, predictions, "a smaller learning rate: training diverged")
+            _fill_unresolved(out, q, predictions, "a smaller learning rate: training diverged", kinds)
             continue
         out["limit_error"][q] = limit_error(limit, quantity, selection)
         if repeats < 3:
-            _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions)
+            _fill_without_errors(out, q, finite, limit, quantity, size, selection, predictions, kinds)
             continue
-        *both, floor = squared_distances(finite, limit, quantity, size, selection)
-        # The limit's error is common to all networks, so it multiplies their mean deviation only.
-        shared = 2 * np.sqrt(np.maximum(both[1].value, 0)) * floor + floor**2
-        has_control = f"{quantity}_control" in finite
-        for k, (kind, squares) in enumerate(zip(KINDS, both, strict=True)):
-            cross = shared
-            if has_control and kind == "bias":
-                cross = _control_error(finite, size, squares)
+        found = distances(finite, limit, quantity, size, selection)
+        controllable = kinds == TRAJECTORY and finite.attrs.get("responds", 1)
+        has_control = f"{quantity}_control" in finite if controllable else None
+        for kind, (squares, cross) in found.items():
+            k = kinds.index(kind)
             half = student_interval(repeats) * squares.error
             half = np.hypot(half, 1.96 * cross)
             for name, square in (
@@ -205,14 +157,15 @@ def compare(finite, limit, laws=None):
             out["verdict"][q, k] = word
             if word == "not resolved":
                 out["advice"][q, k] = advice(
-                    kind, error, repeats, squares, has_control, floor, _share(cross, squares)
+                    *(kind, error, repeats, squares, has_control, out["limit_error"][q]),
+                    _share(cross, squares),
                 )
     variables = {
         n: Variable(tuple(d.format(size=size) for d in v.dims), v.long_name, v.units, v.source)
         for n, v in VARIABLES.items()
     }
     out["verdict"], out["advice"] = out["verdict"].astype(str), out["advice"].astype(str)
-    coords = {size: (size, finite[size].values), "quantity": quantities, "kind": list(KINDS)}
+    coords = {size: (size, finite[size].values), "quantity": quantities, "kind": list(kinds)}
     sources = {f"source_{law.kind}": law.source for law in laws if law.size == size}
     attrs = {"seeds": repeats, "seeds_left_out": lost, "size": size, **sources}
     return dataset(out, variables, coords, attrs).reindex({size: everything})
@@ -223,26 +176,18 @@ def _share(cross, squares):
     return float((cross / np.maximum(np.abs(squares.value), 1e-300)).max())
 
 
-def _control_error(finite, size, squares):
-    """What the particles of the control's own limit can do to the squared bias: M of them have themselves a
-    bias of the order of that of a network of width M."""
-    particles = finite.attrs.get("control_particles", math.inf)
-    bias = np.sqrt(np.maximum(squares.value, 0))
-    own = float((bias * finite[size].values).max()) / particles
-    return 2 * bias * own + own**2
-
-
-def _fill_without_errors(out, q, finite, limit, quantity, size, selection, repeats, predictions):
+def _fill_without_errors(out, q, finite, limit, quantity, size, selection, predictions, kinds):
     """With one or two seeds there are distances but no errors."""
     reference = limit[quantity].values[selection]
     for i, value in enumerate(finite[size].values):
         network = finite[quantity].sel({size: value}).values[:, selection].astype(float)
-        out["error"][i, q, 0] = math.sqrt(np.mean((network - reference) ** 2))
-    _fill_unresolved(out, q, predictions, "at least 3 seeds, 32 for a firm exponent")
+        if kinds[0] == "fluctuation":
+            out["error"][i, q, 0] = math.sqrt(np.mean((network - reference) ** 2))
+    _fill_unresolved(out, q, predictions, "at least 3 seeds, 32 for a firm exponent", kinds)
 
 
-def _fill_unresolved(out, q, predictions, change):
-    for k, kind in enumerate(KINDS):
+def _fill_unresolved(out, q, predictions, change, kinds):
+    for k, kind in enumerate(kinds):
         if kind in predictions:
             out["predicted"][q, k], out["exponent_error"][q, k] = predictions[kind], math.inf
             out["verdict"][q, k], out["advice"][q, k] = "not resolved", change

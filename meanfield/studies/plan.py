@@ -65,7 +65,9 @@ def plan_text(name, study, store=None):
             f"{label:<16}{study.seeds:>6}{len(mine):>7}{done:>6}{memory / 1e6:>7.1f} MB{seconds:>8.1f} s"
         )
     total = sum(c.seconds for c in cells)
-    if study.limit.rows is None:
+    if study.limit.exact:
+        limit = "in closed form"
+    elif study.limit.rows is None:
         limit = "particles double until the error is a quarter of the smallest finite-width error"
     else:
         limit = f"{study.limit.count} x {study.limit.rows} particles"

@@ -92,7 +92,9 @@ def refine(
 
 
 def fixed(system, limit):
-    """A limit whose particle number was given, with the same attributes."""
+    """A limit whose particle number was given, or that has none, with the same attributes."""
+    if system.exact:
+        return limit.assign_attrs(particles=0, replicates=0, refinement="exact: there is nothing to refine")
     return limit.assign_attrs(
         particles=system.rows,
         replicates=system.count,

@@ -14,6 +14,12 @@ NAMES = {
     "loss": "loss (training set)",
     "test_loss": "loss (test set)",
 }
+KINDS = {
+    "fluctuation": "one network",
+    "bias": "mean of networks",
+    "spread": "spread of networks",
+    "distribution": "law of predictions",
+}
 
 
 def with_error(value, error):
@@ -100,23 +106,29 @@ def report(study):
             fitted = np.isfinite(at["error"].values).sum() > 1
             text = with_error(float(at["exponent"]), float(at["exponent_error"])) if fitted else "not fitted"
             verdict, predicted = str(at["verdict"].item()), float(at["predicted"])
+            if not verdict:
+                continue
             lines.append(f"{NAMES.get(quantity, quantity):<28}{kind:<13}{text:<18}{predicted:<9g}{verdict}")
             if at["advice"].item():
                 lines.append(f"{'':<28}{'':<13}to resolve it: {at['advice'].item()}")
     shown = [q for q in ("test_prediction", "prediction") if q in fit["quantity"].values][:1]
     for quantity in shown:
         lines += ["", f"distance to the limit, {NAMES[quantity]}, rms over steps and samples [95% interval]"]
-        lines.append(f"{size:>8}   {'one network':<32}mean of networks")
+        kinds = [str(kind) for kind in fit["kind"].values]
+        lines.append(f"{size:>8}   {''.join(f'{KINDS[kind]:<32}' for kind in kinds).rstrip()}")
         for n in sizes:
             cells = []
-            for kind in ("fluctuation", "bias"):
+            for kind in kinds:
                 at = fit.sel({size: n, "quantity": quantity, "kind": kind})
                 low, value, high = (float(at[name]) for name in ("error_low", "error", "error_high"))
                 interval = f" [{low:.1e}, {high:.1e}]" if math.isfinite(low) else ""
                 cells.append(f"{value:.2e}{interval}" if math.isfinite(value) else "not known")
-            lines.append(f"{n:>8}   {cells[0]:<32}{cells[1]}")
+            lines.append(f"{n:>8}   {''.join(f'{cell:<32}' for cell in cells).rstrip()}")
         own = float(fit["limit_error"].sel(quantity=quantity))
-        about = f"{limit.attrs['replicates']} x {limit.attrs['particles']} particles"
+        exact = limit.attrs["particles"] == 0
+        about = (
+            "closed form" if exact else f"{limit.attrs['replicates']} x {limit.attrs['particles']} particles"
+        )
         own = f"{own:.2e}" if math.isfinite(own) else "not known"
         lines.append(f"   limit   {own} (one standard error; {about})")
         lines.append(f"           {limit.attrs['refinement']}")

@@ -146,7 +146,7 @@ def simulate(
 
 def _computed(system, problem, training, seeds, key, record, observe, memory, progress):
     """`simulate` after its checks, without a store."""
-    if system.is_limit and system.rows is None:
+    if system.is_limit and not system.exact and system.rows is None:
         from meanfield.studies.refine import refine
 
         return refine(system, problem, training, key=key, record=record, observe=observe, memory=memory)
@@ -162,6 +162,8 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
     for observable in observe:
         observable.check(problem, system)
     with double():
+        if system.exact:
+            return _solved(system, problem, training, key, record)
         root = jax.random.key(key)
         planned, together = system.plan(problem, training, len(seeds), memory, bool(observe))
         if system.is_limit:
@@ -195,6 +197,16 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
                 observed[o] = (looks[0][o][0], _joined(parts))
             lead = ("seed",)
     return _to_dataset(system, problem, training, seeds, key, record, arrays, bad, observed, lead)
+
+
+def _solved(system, problem, training, key, record):
+    """The dataset of a limit that is known at all steps at once."""
+    arrays = system.at(problem, training, record, key)
+    wrong = ~np.isfinite(arrays["prediction"].reshape(len(record), -1)).all(1)
+    bad = int(record[wrong.argmax()]) if wrong.any() else -1
+    for values in arrays.values():
+        values[(record >= bad) & (bad >= 0)] = np.nan
+    return _to_dataset(system, problem, training, [], key, record, arrays, np.asarray(bad), {}, ())
 
 
 def _joined(parts):

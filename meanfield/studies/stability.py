@@ -3,55 +3,32 @@
 import math
 import warnings
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg
 
-from meanfield.base.checks import instance
+from meanfield.base.checks import fail, instance
 from meanfield.base.precision import double
 from meanfield.model.problem import Problem, Samples
 from meanfield.model.system import Model
 from meanfield.model.training import Schedule
 
-PARTICLES = 2048
 
-
-@jax.jit
-def _curvature_times(particles, problem, points, weights, v):
-    """√L K √L v / P at initialisation, L = ∂²ℓ/∂f² at f_0 = 0, K the kernel of the limit."""
-    samples, outputs = problem.y.shape
-    f = jnp.zeros((samples, outputs))
-    curvature = problem.loss.curvature(f, problem.y)  # (P, k, k)
-    values, vectors = jnp.linalg.eigh(curvature)
-    root = jnp.einsum("pij,pj,pkj->pik", vectors, jnp.sqrt(jnp.maximum(values, 0)), vectors)
-    chi = jnp.einsum("pij,pj->pi", root, v.reshape(samples, outputs)) / samples
-    # γ in the pull and 1/γ in the readout cancel: the kernel is the same at every richness.
-    direction = particles.pull(points, *particles.features(points, problem.x), problem.x, chi)
-    if not particles.train_readout:
-        direction["a"] = jnp.zeros_like(direction["a"])
-    change = jax.jvp(lambda p: particles.predict(p, weights, problem.x), (points,), (direction,))[1]
-    return jnp.einsum("pij,pj->pi", root, change).ravel()
-
-
-def curvature_at_start(system, problem):
-    """λ_max of √L K √L / P, the curvature that a step of training at initialisation meets."""
+def curvature_at_start(model, problem):
+    """λ_max of √L K √L / P, the curvature that a step of training at initialisation meets, with
+    L = ∂²ℓ/∂f² at f_0 = 0 and K the kernel of a model or a system; None where there is no such kernel."""
     with double():
-        points, weights = system.initial.replicates(
-            _sampler(system, problem),
-            jax.random.key(0),
-            PARTICLES,
-            problem.inputs,
-            problem.outputs,
-            system.bias,
-            2,
-        )
-        points, weights = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (points, weights))
+        kernel = model.initial_kernel(problem)
+        if kernel is None:
+            return None
+        samples, outputs = problem.y.shape
+        curvature = problem.loss.curvature(jnp.zeros((samples, outputs)), problem.y)  # (P, k, k)
+        values, vectors = np.linalg.eigh(np.asarray(curvature))
+        root = np.einsum("pij,pj,pkj->pik", vectors, np.sqrt(np.maximum(values, 0)), vectors)
 
         def product(v):
-            return np.asarray(
-                _curvature_times(system.particles, problem, points, weights, jnp.asarray(v.ravel()))
-            )
+            chi = np.einsum("pij,pj->pi", root, v.reshape(samples, outputs)) / samples
+            return np.einsum("pij,pj->pi", root, np.asarray(kernel(chi))).ravel()
 
         size = problem.y.size
         if size <= 8:
@@ -64,32 +41,28 @@ def curvature_at_start(system, problem):
         return float(top[0])
 
 
-def _sampler(system, problem):
-    from meanfield.model.sampler import IID, Sobol
-
-    return Sobol() if problem.inputs + problem.outputs < 1000 else IID()
-
-
 def stability(model, problem):
     """Largest stable learning rate at initialisation, 2/λ_max.
 
-    λ_max is the top eigenvalue of L^½ K L^½ / P with the limit kernel K(x_p, x_q) = E_{ρ_0}[∇ψ(x_p)·∇ψ(x_q)]
-    and L = ∂²ℓ/∂f² at f = 0: the square loss has L = 1, the logistic loss L = 1/4. Descent with a larger
-    rate grows along the top eigenvector at first; whether it diverges depends on the loss.
+    λ_max is the top eigenvalue of L^½ K L^½ / P with the limit kernel K, for TwoLayer
+    E_{ρ_0}[∇ψ(x_p)·∇ψ(x_q)], and L = ∂²ℓ/∂f² at f = 0: the square loss has L = 1, the logistic loss 1/4.
+    Descent with a larger rate grows along the top eigenvector at first; whether it diverges depends on the
+    loss.
 
     Args:
-        model: a `TwoLayer`.
+        model: a `TwoLayer`, or an `MLP` whose hidden fields are of order one at the start.
         problem: a `Problem` or a `Stream` (whose fixed draw of one batch is used).
     Returns:
         float, a learning rate in the units of the limit; infinite where the data do not act.
-    Accuracy: K from 2048 Sobol points, about a percent; the eigenvalue to 1e-4.
-    Source: linear stability of descent, THEORY 7; kernel, THEORY 1.
+    Accuracy: K of a TwoLayer from 2048 Sobol points, about a percent; the eigenvalue to 1e-4.
+    Source: linear stability of descent, THEORY 7; kernel, THEORY 1 and 3.1.
     """
     instance("model", model, Model, "a model such as meanfield.TwoLayer(...)")
     instance("problem", problem, Samples, "a Problem or a Stream")
-    system = model.limit(PARTICLES)
-    system.initial.check(problem.inputs, problem.outputs, system.bias)
-    return edge_of(curvature_at_start(system, problem))
+    curvature = curvature_at_start(model, problem)
+    if curvature is None:
+        fail("model", "one whose kernel at initialisation has a limit", model)
+    return edge_of(curvature)
 
 
 def edge_of(curvature):
@@ -104,7 +77,10 @@ def warn_above_edge(system, problem, training):
     rate = training.learning_rate
     if isinstance(rate, Schedule):
         rate = float(np.max(np.diff(training.times())))
-    edge = (1 + getattr(training, "momentum", 0.0)) * edge_of(curvature_at_start(system, problem))
+    curvature = curvature_at_start(system, problem)
+    if curvature is None:
+        return
+    edge = (1 + getattr(training, "momentum", 0.0)) * edge_of(curvature)
     if rate > edge:
         warnings.warn(
             f"The learning rate {rate:g} is above the stability edge {edge:.3g} of gradient descent at "

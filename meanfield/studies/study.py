@@ -268,7 +268,7 @@ class _Work:
         laws = json.dumps([dataclasses.asdict(law) for law in study.model.laws()])
         for name in study.sizes:
             finite[name].attrs.update(long_name=f"{name} of the network", units="1")
-        return finite.assign_attrs(laws=laws, seeds=study.seeds)
+        return finite.assign_attrs(laws=laws, seeds=study.seeds, responds=int(study.model.responds))
 
     def _work_of(self, size):
         """Operations of training one network of a size."""
@@ -290,7 +290,7 @@ class _Work:
                 self.store.write(named(system), dataset)
 
         options = {"key": study.key, "record": study.record, "observe": study.observe, "memory": self.memory}
-        if study.limit.rows is not None:
+        if study.limit.exact or study.limit.rows is not None:
 
             def compute():
                 arguments = (

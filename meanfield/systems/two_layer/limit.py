@@ -11,6 +11,7 @@ from meanfield.model.initial import Initial
 from meanfield.model.langevin import Langevin
 from meanfield.model.sampler import Sampler
 from meanfield.model.system import System
+from meanfield.systems.two_layer.kernel import initial_kernel
 from meanfield.systems.two_layer.network import VARIABLES
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
 from meanfield.systems.two_layer.preactivations import coordinates
@@ -109,6 +110,9 @@ class TwoLayerLimit(System):
 
     def observe(self, problem, state):
         return self.each(lambda s: self.particles.outputs(problem, s), state)
+
+    def initial_kernel(self, problem):
+        return initial_kernel(self, problem)
 
     def measure(self, state):
         """All replicates as one measure; of a deterministic sampler the finer rule."""

@@ -7,6 +7,7 @@ from meanfield.model.activation import Activation
 from meanfield.model.initial import Gaussian, Initial, check_even, check_initial
 from meanfield.model.sampler import Sampler, Sobol
 from meanfield.model.system import Law, Model
+from meanfield.systems.two_layer.kernel import initial_kernel
 from meanfield.systems.two_layer.limit import TwoLayerLimit
 from meanfield.systems.two_layer.network import TwoLayerNetwork
 from meanfield.systems.two_layer.particles import Particles
@@ -31,6 +32,8 @@ class TwoLayer(Model):
     Source: Mei, Montanari & Nguyen 2018; Chizat & Bach 2018; Rotskoff & Vanden-Eijnden 2018; richness:
         Chizat, Oyallon & Bach 2019. THEORY 1.
     """
+
+    responds = True
 
     activation: Activation
     bias: bool = False
@@ -78,6 +81,9 @@ class TwoLayer(Model):
         if not (sampler.random and self.initial.sampled):
             replicates = 2  # the rule and a coarser one, or the atoms twice
         return TwoLayerLimit(self.particles(), self.initial, sampler, bool(self.bias), replicates, particles)
+
+    def initial_kernel(self, problem):
+        return initial_kernel(self.limit(2), problem)
 
     def laws(self):
         """Predicted exponents in the width of the distance to the limit, at fixed time."""

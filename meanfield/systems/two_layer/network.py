@@ -10,6 +10,7 @@ from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
 from meanfield.model.initial import Initial
 from meanfield.model.system import System
+from meanfield.systems.two_layer.kernel import initial_kernel
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
 from meanfield.systems.two_layer.preactivations import coordinates
 
@@ -98,6 +99,9 @@ class TwoLayerNetwork(System):
 
     def observe(self, problem, state):
         return self.particles.outputs(problem, state)
+
+    def initial_kernel(self, problem):
+        return initial_kernel(self, problem)
 
     def measure(self, state):
         return self.particles.measure(state)

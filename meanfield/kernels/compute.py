@@ -1,0 +1,118 @@
+"""Kernels of a stack of layers for given inputs: traced at once, otherwise tile by tile."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import math
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from meanfield.base.checks import boolean, instance
+from meanfield.base.fingerprint import describe
+from meanfield.base.precision import double
+from meanfield.kernels import settings
+from meanfield.kernels.duals import exact_dual, fast_dual
+from meanfield.kernels.inputs import Directions, traced_angles
+from meanfield.kernels.kernel import Kernel
+from meanfield.kernels.layers import Network, propagate, variances
+from meanfield.kernels.tiles import InFile, InMemory, Tiles
+from meanfield.model.activation import Activation
+from meanfield.numerics.gaussian.homogeneous import Threshold
+from meanfield.numerics.gaussian.quadrature import Quadrature
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Numbers of a stack: σ_w², σ_b² of all S + 1 layers; keep (S,) and s of h ← keep · h + s dense(φ(h))."""
+
+    weight: Any
+    bias: Any
+    keep: Any
+    scale: Any
+
+    def traced(self):
+        return settings.is_traced((self.weight, self.bias, self.scale))
+
+    def network(self, dual, dtype):
+        array = functools.partial(jnp.asarray, dtype=dtype)
+        keep = self.keep
+        square = jnp.where(array(keep) > 0, self.scale * self.scale, 1).astype(dtype)
+        weight, bias = array(self.weight), array(self.bias)
+        rows = jnp.stack([array(keep), square * weight[1:], square * bias[1:]], 1)
+        biased = settings.is_traced(self.bias) or bool(np.any(self.bias))
+        return Network(dual, jnp.stack([weight[0], bias[0]]), rows, biased, bool(keep.any()))
+
+
+def compute(x1, x2, activation, layers, dtype, every, path):
+    """The `Kernel` of a stack of `Layers`; all arguments but these are checked here."""
+    instance("activation", activation, Activation, "an activation")
+    dtype = settings.kernel_dtype(dtype)
+    every = boolean("layers", every)
+    x1, x2 = settings.inputs(x1, x2)
+    if settings.is_traced((x1, x2)) or layers.traced():
+        return traced(x1, x2, activation, layers, every)
+    return tiled(x1, x2, activation, layers, dtype, every, path)
+
+
+def traced(x1, x2, activation, layers, every):
+    dtype = jnp.result_type(*(v for v in (x1, x2, layers.weight, layers.bias) if isinstance(v, jax.Array)))
+    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    x1, x2 = (None if x is None else jnp.asarray(x, dtype) for x in (x1, x2))
+    network = layers.network(exact_dual(activation), dtype)
+    output, seen = propagate(network, *traced_angles(x1, x2), every)
+    return Kernel(*output, *(seen or (None, None)))
+
+
+_propagate = jax.jit(propagate, static_argnames=("every",))
+_variances = jax.jit(variances)
+
+
+def tiled(x1, x2, activation, layers, dtype, every, path):
+    tiles = Tiles(len(x1), len(x1 if x2 is None else x2), x2 is None)
+    directions = Directions(x1, x2, dtype, tiles.lengths)
+    squares = directions.squares
+    with double():
+        network = layers.network(chosen_dual(activation, layers, np.concatenate(squares), dtype), dtype)
+    names = ["nngp"] + ["ntk"] * (not isinstance(network.dual, Threshold))
+    shapes = {name: tiles.shape for name in names}
+    if every:
+        shapes |= {f"{name}_layers": (len(layers.weight), *tiles.shape) for name in names}
+    if path is None:
+        output = InMemory(shapes, dtype, tiles)
+    else:
+        numbers = [np.asarray(v) for v in (layers.weight, layers.bias, layers.keep, layers.scale)]
+        output = InFile(path, shapes, dtype, tiles, describe([x1, x2, activation, numbers, dtype, every]))
+
+    def job(tile):
+        rows, columns = tile
+        with double():
+            vectors = [jnp.asarray(v, dtype) for v in (squares[0][rows], squares[-1][columns])]
+            delta = jnp.asarray(directions.tile(rows, columns))
+            found, seen = jax.tree.map(np.asarray, _propagate(network, *vectors, delta, every=every))
+        values = dict(zip(("nngp", "ntk", "nngp_layers", "ntk_layers"), found + (seen or ()), strict=False))
+        output.write(tile, values)
+
+    # Matrix products and compiled loops let go of the interpreter, so that tiles overlap.
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as workers:
+        for _ in workers.map(job, output.missing()):
+            pass
+    return Kernel(**output.arrays())
+
+
+def chosen_dual(activation, layers, squares, dtype):
+    """The dual that suits the variances the activation will meet, from inputs of mean squares (n,)."""
+    exact = exact_dual(activation)
+    if not isinstance(exact, Quadrature) or exact.kinks:
+        return exact
+    low, high = max(squares.min(), 1e-300), max(squares.max(), 1e-300)
+    met = _variances(layers.network(exact, "float64"), jnp.asarray(np.geomspace(low, high, 65)))
+    # An interval of whole octaves: calls that differ little share a series and the program made for it.
+    low, high = (
+        round_(math.log2(max(float(v), 1e-300)))
+        for round_, v in ((math.floor, met.min()), (math.ceil, met.max()))
+    )
+    return fast_dual(activation, 2.0**low, 2.0**high, dtype)

@@ -1,0 +1,121 @@
+"""Kernels through the layers of a network, for one tile of pairs of inputs.
+
+A pair is carried as its two variances and δ, one minus its correlation. A layer adds independent parts to a
+preactivation; with p_k² the share of part k in the variance of one input and r_k² in that of the other,
+
+    δ' = ½ Σ_k (p_k − r_k)² + Σ_k p_k r_k δ_k,
+
+a sum of positive terms: depth costs no accuracy. The parts are the weights (δ_k is what the dual gives), the
+biases (0) and, with a skip connection, what was there before (δ).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from meanfield.base.pytree import pytree, static
+from meanfield.numerics.gaussian.homogeneous import Threshold
+from meanfield.numerics.gaussian.safe import across, quotient, root
+
+
+@pytree
+class Network:
+    """A dense layer and S layers h ← keep · h + dense(φ(h)).
+
+    Args:
+        dual: of the activation.
+        first: (σ_w², σ_b²) of the layer that meets the inputs, (2,).
+        layers: (keep, σ_w², σ_b²) of each of the others, (S, 3); a branch's scale² is in its variances.
+        biased, residual: whether any σ_b², any keep is not zero.
+    """
+
+    dual: Any
+    first: jax.Array
+    layers: jax.Array
+    biased: bool = static()
+    residual: bool = static()
+
+    def side(self, a, layer):
+        """What belongs to one input at one layer, from its variance a (n,): a dict of arrays."""
+        keep, weight, bias = layer
+        second = weight * self.dual.second(a)
+        parts = [second] + [keep * a] * self.residual + [jnp.full_like(a, bias)] * self.biased
+        total = sum(parts)
+        shares = tuple(share(part, total) for part in parts) if len(parts) > 1 else ()
+        return {"dual": self.dual.side(a), "size": root(second), "shares": shares, "variance": total}
+
+
+def share(part, total):
+    """√(part/total), 0 where there is nothing."""
+    return quotient(root(part), root(total), 0)
+
+
+def mixed(shares_a, shares_b, deltas):
+    """δ of a sum of independent parts of shares p_k (n,) and r_k (m,), δ_k each."""
+    total = 0
+    for p, r, delta in zip(*across(shares_a, shares_b), deltas, strict=True):
+        total = total + (p - r) ** 2 / 2 + p * r * delta
+    return total
+
+
+def product(a, b, delta):
+    """The covariance √(ab) (1 − δ)."""
+    a, b = across(root(a), root(b))
+    return a * b * (1 - delta)
+
+
+def propagate(network, a, b, delta, every=False):
+    """(Σ, Θ) of the output and, if asked for, of every layer (S + 1, n, m), for one tile of inputs.
+
+    Args:
+        network: a `Network`.
+        a, b: |x|²/d, (n,) and (m,).
+        delta: 1 − x·x'/(|x||x'|), (n, m).
+        every: whether to return all layers, the output last, instead of None.
+    """
+    weight, bias = network.first
+    total_a, total_b = weight * a + bias, weight * b + bias
+    if network.biased:
+        shares = (
+            (share(weight * v, total), share(jnp.full_like(v, bias), total))
+            for v, total in ((a, total_a), (b, total_b))
+        )
+        delta = mixed(*shares, (delta, 0))
+    a, b = total_a, total_b
+    sigma = product(a, b, delta)
+    theta = None if isinstance(network.dual, Threshold) else sigma
+
+    def step(carry, layers):
+        left, right, delta, theta = carry
+        (keep, weight, bias), following = layers
+        defect, slope = network.dual.pair(left["dual"], right["dual"], delta)
+        if theta is not None:
+            size_a, size_b = across(left["size"], right["size"])
+            theta = theta * (weight * slope + keep) + (size_a * size_b * (1 - defect) + bias)
+        deltas = [defect] + [delta] * network.residual + [0] * network.biased
+        delta = mixed(left["shares"], right["shares"], deltas) if len(deltas) > 1 else defect
+        a, b = left["variance"], right["variance"]
+        # Sides are carried from one layer to the next: the loop over pairs would compute them for each pair.
+        carry = network.side(a, following), network.side(b, following), delta, theta
+        return carry, ((product(a, b, delta), theta) if every else None, (a, b))
+
+    carry = network.side(a, network.layers[0]), network.side(b, network.layers[0]), delta, theta
+    following = jnp.roll(network.layers, -1, 0)
+    (_, _, delta, theta), (seen, ends) = jax.lax.scan(step, carry, (network.layers, following))
+    output = product(ends[0][-1], ends[1][-1], delta), theta
+    if not every:
+        return output, None
+    first = sigma, None if theta is None else sigma
+    return output, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), first, seen)
+
+
+def variances(network, a):
+    """Variances that the activation meets, over all layers, of inputs of mean squares a (n,): (S, n)."""
+    weight, bias = network.first
+
+    def step(a, layer):
+        keep, weight, bias = layer
+        return keep * a + weight * network.dual.second(a) + bias, a
+
+    return jax.lax.scan(step, weight * a + bias, network.layers)[1]

@@ -1,0 +1,10 @@
+"""Tensor programs: the training of a network written once, in terms of
+
+    ops.matmul(W, x)               W x
+    ops.transpose_matmul(W, g)     Wᵀ g
+    ops.moment(x, y)               xᵀy / n, averages over neurons
+    ops.update(W, left, right)     left rightᵀ / n added to what W moves along
+
+with Gaussian matrices W named by strings, fields x (n, P) with one row a neuron, and coordinatewise JAX code
+for everything else. THEORY 3.4.
+"""

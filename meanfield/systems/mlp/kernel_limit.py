@@ -1,0 +1,104 @@
+"""The kernel regime of a multilayer perceptron: the law of an infinite ensemble, in closed form.
+
+f_t(x) = f_0(x) − Θ_xX C_t,   f_0 ~ N(0, Σ/γ²),   dC/dt = χ(f_t(X)).     THEORY 3.1
+"""
+
+import numpy as np
+
+from meanfield.base.pytree import pytree, static
+from meanfield.base.schema import Variable
+from meanfield.kernels.predict import predict
+from meanfield.model.gradient_descent import GradientDescent
+from meanfield.model.gradient_flow import GradientFlow
+from meanfield.model.loss import Square
+from meanfield.model.problem import Problem
+from meanfield.model.system import Model, System
+from meanfield.systems.mlp.kernels import kernels_in_units
+from meanfield.systems.mlp.network import VARIABLES
+
+SOURCE = "Jacot, Gabriel & Hongler 2018; Lee et al. 2019; THEORY 3.1"
+
+
+def _law_variables():
+    found = dict(VARIABLES)
+    for name in ("prediction", "test_prediction"):
+        dims, long_name = VARIABLES[name].dims, VARIABLES[name].long_name
+        found[f"{name}_spread"] = Variable(dims, f"standard deviation of the {long_name}", source=SOURCE)
+        found[f"{name}_error"] = Variable(dims, f"one standard error of the mean {long_name}", source=SOURCE)
+    return found
+
+
+@pytree
+class MLPKernelLimit(System):
+    """Mean and spread of the outputs of infinitely wide networks, at any step at once."""
+
+    model: Model = static()
+
+    is_limit = True
+    exact = True
+    dtype = "float64"
+    error_from = "draws of the initial function"
+    variables = _law_variables()
+
+    @property
+    def law(self):
+        """Whether the networks of the ensemble stay different from each other."""
+        return self.model.is_law()
+
+    def check(self, problem, training):
+        if not isinstance(problem, Problem):
+            raise TypeError(
+                "Argument `problem` must be a Problem with a fixed training set in the kernel regime, but is "
+                f"{problem!r}."
+            )
+        if not isinstance(training, GradientDescent | GradientFlow) or training.weight_decay:
+            raise ValueError(
+                "Argument `training` must be GradientDescent or GradientFlow without weight decay for the "
+                f"kernel regime, but is {training!r}."
+            )
+        if training.batch_size is not None:
+            raise ValueError(
+                "Argument `training` must be without mini-batches for the kernel regime, but is "
+                f"{training!r}."
+            )
+
+    def kernels(self, x1, x2=None):
+        """Σ and Θ in the units of this parametrization."""
+        return kernels_in_units(self.model, None, x1, x2)
+
+    def at(self, problem, training, record, key):
+        """{name: array} at the recorded steps: means, spreads where the limit is a law, mean losses."""
+        test = problem.x_test
+        law = predict(
+            self.kernels(problem.x),
+            problem.y,
+            training,
+            test=None if test is None else self.kernels(test, problem.x),
+            test_test=None if test is None or not self.law else self.kernels(test),
+            times=None if len(record) > training.steps // 2 else training.times()[record],
+            loss=problem.loss,
+            centred=not self.law,
+            key=key,
+        )
+        if law.sizes["step"] > len(record):
+            law = law.isel(step=record)
+        arrays = {name: law[name].values for name in self.variables if name in law}
+        if not self.law:
+            arrays = {name: value for name, value in arrays.items() if not name.endswith("spread")}
+        for name, y in (("", problem.y), ("test_", problem.y_test)):
+            if y is not None and f"{name}prediction" in arrays:
+                arrays[f"{name}loss"] = self._mean_loss(problem, arrays, name, y)
+        return arrays
+
+    def _mean_loss(self, problem, arrays, name, y):
+        """E R over the ensemble: of the mean, and for a law half the variance on top (square loss)."""
+        f = arrays[f"{name}prediction"]
+        loss = np.stack([np.mean(np.asarray(problem.loss.value(step, y))) for step in f])
+        if self.law:
+            if not isinstance(problem.loss, Square):
+                return np.full(len(f), np.nan)
+            loss = loss + 0.5 * np.mean(np.sum(arrays[f"{name}prediction_spread"] ** 2, -1), -1)
+        return loss
+
+    def initial_kernel(self, problem):
+        return self.model.initial_kernel(problem)
