@@ -9,6 +9,7 @@ _NAMES = {
     "AngularDistribution": "angular_distribution",
     "Displacement": "displacement",
     "FeatureKernel": "feature_kernel",
+    "FeatureMovement": "feature_movement",
     "Histogram": "histogram",
     "Kernel": "kernel",
     "Moments": "moments",

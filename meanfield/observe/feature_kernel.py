@@ -4,19 +4,22 @@ import dataclasses
 
 from meanfield.base.checks import boolean
 from meanfield.base.schema import Variable
-from meanfield.observe.kernel_sum import check_kernel, inputs, kernel_sum, sample_dims
 from meanfield.observe.observable import Observable
+from meanfield.observe.where import check_layer, check_where, inputs, layer_of, sample_dims
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureKernel(Observable):
-    """Φ(x, x') = E_ρ[φ(w·x + b) φ(w·x' + b)], as `feature_kernel (sample, sample_2)`, without unit.
+    """Φ^l(x, x') = E[x^l(x) x^l(x')], as `feature_kernel (sample, sample_2)`, without unit.
+
+    E is the average over neurons; for TwoLayer x^1 = φ(w·x + b).
 
     It moves in the feature-learning regime and stands still in the kernel regime.
 
     Args:
         at: None (first and last step), a number of evenly spaced looks, or the steps.
         test: at the test inputs, as `test_feature_kernel (test_sample, test_sample_2)`.
+        layer: l of an MLP, by default its last hidden layer.
         name: another word for `feature_kernel`, where one run has two of them.
     Accuracy: linear in ρ, hence unbiased in a limit.
     Cost: n P² operations and P² numbers a look.
@@ -25,11 +28,13 @@ class FeatureKernel(Observable):
 
     at: int | tuple | None = None
     test: bool = False
+    layer: int | None = None
     _: dataclasses.KW_ONLY
     name: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "test", boolean("test", self.test))
+        object.__setattr__(self, "layer", check_layer(self.layer))
         self.settle("test_feature_kernel" if self.test else "feature_kernel")
 
     @property
@@ -39,8 +44,10 @@ class FeatureKernel(Observable):
         return {self.name: Variable(sample_dims(self.test), f"feature kernel Φ{where}", source=source)}
 
     def check(self, problem, system=None):
-        check_kernel(self, problem, system)
+        check_where(self, "feature_kernel", problem, system)
+        if system is not None:
+            layer_of(self, system)
 
     def compute(self, system, problem, measure, initial):
-        x, particles = inputs(problem, self.test), system.particles
-        return {self.name: kernel_sum(particles.feature_kernel, particles, measure, x)}
+        x = inputs(problem, self.test)
+        return {self.name: system.feature_kernel(measure, x, layer_of(self, system))}

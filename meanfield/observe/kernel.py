@@ -6,20 +6,21 @@ import jax.numpy as jnp
 
 from meanfield.base.checks import boolean
 from meanfield.base.schema import Variable
-from meanfield.observe.kernel_sum import check_kernel, inputs, kernel_sum, sample_dims
 from meanfield.observe.neuron import relative
 from meanfield.observe.observable import Observable
+from meanfield.observe.where import check_where, inputs, sample_dims
 
 SOURCE = "Jacot, Gabriel & Hongler 2018; Chizat, Oyallon & Bach 2019; THEORY 1"
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel(Observable):
-    """K(x, x') = E_ρ[∇ψ(x) · ∇ψ(x')], the tangent kernel at ρ_t, and its relative movement.
+    """K with d f/dt = −K ∂R/∂f under gradient flow, the tangent kernel at time t, and its relative movement.
+
+    For TwoLayer K(x, x') = E_ρ[∇ψ(x) · ∇ψ(x')]; for an MLP the sum over layers with their learning rates.
 
     Variables: `kernel (sample, output, sample_2, output_2)` and `kernel_change` = ‖K_t − K_0‖_F / ‖K_0‖_F,
-    both without unit. ∇ is over the parameters that move; d f/dt = −K ∂R/∂f under gradient flow at any
-    richness. In the kernel regime `kernel_change` vanishes.
+    both without unit. ∇ is over the parameters that move. In the kernel regime `kernel_change` vanishes.
 
     Args:
         at: None (first and last step), a number of evenly spaced looks, or the steps.
@@ -27,7 +28,7 @@ class Kernel(Observable):
             test_sample_2, output_2)` and `test_kernel_change`.
         name: another word for `kernel`, where one run has two of them.
     Accuracy: K is linear in ρ, hence unbiased in a limit; `kernel_change` has bias O(1/M).
-    Cost: 2 n P² k² operations and (Pk)² numbers a look.
+    Cost: 2 n P² k² operations for every hidden layer and (Pk)² numbers a look.
     Source: Jacot, Gabriel & Hongler 2018; Chizat, Oyallon & Bach 2019. THEORY 1.
     """
 
@@ -51,11 +52,10 @@ class Kernel(Observable):
         }
 
     def check(self, problem, system=None):
-        check_kernel(self, problem, system)
+        check_where(self, "tangent_kernel", problem, system)
 
     def compute(self, system, problem, measure, initial):
-        x, particles = inputs(problem, self.test), system.particles
-        kernel = kernel_sum(particles.tangent_kernel, particles, measure, x)
-        start = kernel_sum(particles.tangent_kernel, particles, initial, x)
+        x = inputs(problem, self.test)
+        kernel, start = system.tangent_kernel(measure, x), system.tangent_kernel(initial, x)
         change = relative(jnp.linalg.norm((kernel - start).ravel()), jnp.linalg.norm(start.ravel()))
         return {self.name: kernel, f"{self.name}_change": change}

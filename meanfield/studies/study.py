@@ -289,7 +289,8 @@ class _Work:
             if self.store is not None:
                 self.store.write(named(system), dataset)
 
-        options = {"key": study.key, "record": study.record, "observe": study.observe, "memory": self.memory}
+        observe = () if study.limit.exact else study.observe
+        options = {"key": study.key, "record": study.record, "observe": observe, "memory": self.memory}
         if study.limit.exact or study.limit.rows is not None:
 
             def compute():
@@ -299,7 +300,7 @@ class _Work:
                     [],
                     study.key,
                     study.record,
-                    study.observe,
+                    observe,
                     self.memory,
                 )
                 return run(study.limit, *arguments, self.bar.advance)

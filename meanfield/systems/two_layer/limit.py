@@ -10,11 +10,10 @@ from meanfield.base.pytree import pytree, static
 from meanfield.model.initial import Initial
 from meanfield.model.langevin import Langevin
 from meanfield.model.sampler import Sampler
-from meanfield.model.system import System
-from meanfield.systems.two_layer.kernel import initial_kernel
 from meanfield.systems.two_layer.network import VARIABLES
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
 from meanfield.systems.two_layer.preactivations import coordinates
+from meanfield.systems.two_layer.system import TwoLayerSystem
 
 
 def error_variable(variable):
@@ -24,7 +23,7 @@ def error_variable(variable):
 
 
 @pytree
-class TwoLayerLimit(System):
+class TwoLayerLimit(TwoLayerSystem):
     """∂_t ρ = ∇·(ρ∇Ψ(·; ρ)) by particles: `count` replicates of `rows` weighted particles.
 
     The result is the mean over replicates and its error their spread over √count (a Student t with
@@ -110,9 +109,6 @@ class TwoLayerLimit(System):
 
     def observe(self, problem, state):
         return self.each(lambda s: self.particles.outputs(problem, s), state)
-
-    def initial_kernel(self, problem):
-        return initial_kernel(self, problem)
 
     def measure(self, state):
         """All replicates as one measure; of a deterministic sampler the finer rule."""

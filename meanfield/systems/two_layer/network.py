@@ -9,10 +9,9 @@ import numpy as np
 from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
 from meanfield.model.initial import Initial
-from meanfield.model.system import System
-from meanfield.systems.two_layer.kernel import initial_kernel
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
 from meanfield.systems.two_layer.preactivations import coordinates
+from meanfield.systems.two_layer.system import TwoLayerSystem
 
 SOURCE = "THEORY 1; Mei, Montanari & Nguyen 2018; Chizat & Bach 2018"
 VARIABLES = {
@@ -40,7 +39,7 @@ def capacity(width, operations):
 
 
 @pytree
-class TwoLayerNetwork(System):
+class TwoLayerNetwork(TwoLayerSystem):
     """f(x) = (1/(γn)) Σ_i a_i φ(w_i·x + b_i), neurons drawn iid from ρ_0."""
 
     particles: Particles
@@ -99,9 +98,6 @@ class TwoLayerNetwork(System):
 
     def observe(self, problem, state):
         return self.particles.outputs(problem, state)
-
-    def initial_kernel(self, problem):
-        return initial_kernel(self, problem)
 
     def measure(self, state):
         return self.particles.measure(state)

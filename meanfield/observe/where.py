@@ -1,0 +1,34 @@
+"""Where kernels and features are taken: inputs, dimensions, layer."""
+
+from meanfield.base.checks import fail, integer
+
+
+def inputs(problem, test):
+    """The inputs at which a kernel is taken."""
+    return problem.x_test if test else problem.x
+
+
+def sample_dims(test):
+    """The dimensions of its two inputs."""
+    return ("test_sample", "test_sample_2") if test else ("sample", "sample_2")
+
+
+def check_where(observable, method, problem, system):
+    """Whether there are such inputs and, if the system is known, whether it can answer."""
+    if observable.test and problem.x_test is None:
+        fail("test", "False for a problem without a test set", True)
+    if system is not None and not hasattr(system, method):
+        kind = type(observable).__name__
+        fail("observe", f"observables that {type(system).__name__} has, but it has no {kind}", observable)
+
+
+def check_layer(layer):
+    return None if layer is None else integer("layer", layer, 1)
+
+
+def layer_of(observable, system):
+    """The hidden layer an observable looks at: the one given, or the last."""
+    layer = system.layers if observable.layer is None else observable.layer
+    if layer > system.layers:
+        fail("layer", f"at most the number of hidden layers, {system.layers}", layer)
+    return layer
