@@ -82,8 +82,8 @@ def test_a_law_that_approaches_like_one_over_the_width_has_that_exponent(key):
         values = []
         for n in widths:
             z = rng.standard_normal((seeds, *mean.shape))
-            off = 2.0 * n**power
-            values.append(mean + spread * (off + (1 + off) * z))
+            off = n**power  # E(f − m)² = s² (1 + 2 off)
+            values.append(mean + spread * (off + math.sqrt(1 + 2 * off - off**2) * z))
         return networks_of(np.stack(values), widths)
 
     right, wrong = (compare(networks(power), limit_of(mean, spread), LAWS) for power in (-1.0, -0.5))
