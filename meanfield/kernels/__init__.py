@@ -3,13 +3,19 @@
 import importlib
 
 _NAMES = {
+    "Bayes": "predict",
+    "ConjugateGradients": "predict",
     "Kernel": "kernel",
     "Phase": "correlation",
     "correlation_map": "correlation",
     "critical_line": "correlation",
+    "empirical": "empirical",
+    "kernel_units": "predict",
     "mlp": "perceptron",
     "phase": "correlation",
+    "predict": "predict",
     "resmlp": "residual",
+    "spectrum": "empirical",
 }
 
 

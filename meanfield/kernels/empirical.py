@@ -11,7 +11,7 @@ import numpy as np
 
 from meanfield.base.checks import array, boolean, fail, function, integer, require
 from meanfield.base.precision import HIGHEST, double
-from meanfield.kernels.predict import Kernels
+from meanfield.kernels.kernel import Kernel
 
 COPIES = 4  # blocks of factors that exist at once: two, and what a backward pass works on
 
@@ -33,7 +33,7 @@ def empirical(apply, params, x1, x2=None, *, outputs=False, memory=2**30):
         outputs: whether to keep outputs apart: `ntk` is ∇f_c(x) · ∇f_c'(x'), (P, k, P', k).
         memory: bytes that blocks of factors may take, on top of the parameters and the result.
     Returns:
-        Kernels(nngp (P, P'), ntk (P, P') or (P, k, P', k)), numpy, as `meanfield.kernels.predict` takes them.
+        Kernel(nngp (P, P'), ntk (P, P') or (P, k, P', k)), numpy, as `meanfield.kernels.predict` takes them.
     Raises:
         TypeError, ValueError: one sentence naming the argument; ValueError if one sample needs more than
             `memory`.
@@ -69,7 +69,7 @@ def empirical(apply, params, x1, x2=None, *, outputs=False, memory=2**30):
                 if x2 is x1 and not same:
                     nngp[columns, rows] = nngp[rows, columns].T
                     ntk[(columns, *_all(shape), rows)] = tile.transpose(2, 3, 0, 1) if outputs else tile.T
-    return Kernels(nngp, ntk)
+    return Kernel(nngp, ntk)
 
 
 def spectrum(kernel):

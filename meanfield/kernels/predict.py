@@ -17,6 +17,7 @@ from meanfield.base.fingerprint import describe
 from meanfield.base.precision import double
 from meanfield.base.schema import Variable, dataset, provenance
 from meanfield.base.text import Concise
+from meanfield.kernels.kernel import Kernel
 from meanfield.model import loss as losses
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
@@ -26,14 +27,8 @@ from meanfield.numerics.runge_kutta import dormand_prince
 
 SOURCE = "Jacot, Gabriel & Hongler 2018; Lee et al. 2019; THEORY 3.1"
 FEW_DIGITS = 1e-4  # relative error of answers at infinite time from which on a warning is due
+Kernels = Kernel
 ROWS = 2**24  # entries of a kernel read at once by conjugate gradients, 128 MiB in float64
-
-
-class Kernels(NamedTuple):
-    """The two kernels of an architecture on the same inputs: Σ (`nngp`) and Θ (`ntk`), arrays alike."""
-
-    nngp: np.ndarray
-    ntk: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -132,7 +127,7 @@ def predict(
 
     Args:
         kernel: Σ and Θ on the training set: the object of `meanfield.kernels.mlp(x, …)`, any other with
-            arrays `nngp` and `ntk` (P, P), or `Kernels(nngp, ntk)`. A plain array (P, P) will do where only
+            arrays `nngp` and `ntk` (P, P), or `Kernel(nngp, ntk)`. A plain array (P, P) will do where only
             one of them takes part: Θ for a centred network, Σ for `Bayes`.
         y: targets, (P,) or (P, k).
         training: None or `GradientFlow` for the flow, `GradientDescent`, or `Bayes`. No weight decay (it
@@ -349,6 +344,7 @@ def _block(name, value, bayes, centred, solver):
     rule = "a matrix (samples, samples)" if name == "kernel" else "a matrix (test samples, samples)"
     if hasattr(value, "nngp") and hasattr(value, "ntk"):
         nngp, ntk = None if centred else value.nngp, value.nngp if bayes else value.ntk
+        require(ntk is not None, name, "a kernel with `ntk`, whose φ has a derivative", value)
     elif bayes or centred:
         nngp, ntk = None if centred else value, value
     else:
@@ -603,7 +599,7 @@ class KernelUnits(NamedTuple):
 
     def kernels(self, kernel):
         """(output² Σ, κ Θ): what to predict with at t = η · step."""
-        return Kernels(self.output**2 * kernel.nngp, self.speed * kernel.ntk)
+        return Kernel(self.output**2 * kernel.nngp, self.speed * kernel.ntk)
 
 
 def kernel_units(parametrization, *, hidden_layers, width, richness=1.0):

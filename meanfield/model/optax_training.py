@@ -43,27 +43,35 @@ class Optax(Training):
         check_batch_key(self.batch_key)
 
     def degree(self):
-        """p with update(c · gradient) = c^p update(gradient) in the first step: 1 for SGD, 0 for Adam and
-        sign descent, None where it is neither, as for clipping."""
+        """p with update(c ⊙ gradient) = c^p ⊙ update(gradient) for positive factors c of single entries:
+        1 for SGD, 0 for Adam and sign descent, None where it is neither, as for clipping or a norm."""
         rng = np.random.default_rng(0)
-        gradient = {"w": rng.standard_normal((4, 3)), "v": rng.standard_normal(4)}
-        parameters = jax.tree.map(np.ones_like, gradient)
 
-        def update(scale):
-            scaled = jax.tree.map(lambda leaf: jnp.asarray(scale * leaf), gradient)
-            zero = jax.tree.map(jnp.zeros_like, scaled)
-            start = self.transform.init(parameters)
-            still = self.transform.update(zero, start, parameters)[0]  # decay, which no gradient causes
-            moved = self.transform.update(scaled, start, parameters)[0]
-            return np.concatenate(
-                [np.ravel(m - s) for m, s in zip(*map(jax.tree.leaves, (moved, still)), strict=True)]
-            )
+        def draw():
+            return {name: rng.uniform(-1, 1, shape) for name, shape in (("v", (4,)), ("w", (4, 3)))}
+
+        def flat(tree):
+            return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+        # Three steps, as a schedule may begin with a learning rate of 0; no entry is near Adam's ε.
+        gradients = [jax.tree.map(lambda r: np.sign(r) * (1 + np.abs(r)), draw()) for _ in range(3)]
+        factors = jax.tree.map(lambda r: 10.0 ** (1 + r), draw())
+
+        def updates(factors):
+            parameters = jax.tree.map(np.ones_like, factors)
+            slots, found = self.transform.init(parameters), []
+            for gradient in gradients:
+                scaled = jax.tree.map(lambda c, g: jnp.asarray(c * g), factors, gradient)
+                change, slots = self.transform.update(scaled, slots, parameters)
+                found.append(flat(change))
+            return np.stack(found)
 
         with jax.enable_x64(True):
-            small, one, large = (update(scale) for scale in (1e-2, 1.0, 1e2))
+            still = updates(jax.tree.map(np.zeros_like, factors))  # decay, which no gradient causes
+            one = updates(jax.tree.map(np.ones_like, factors)) - still
+            other = updates(factors) - still
         for degree in (0, 1):
-            scaled = 100.0**degree
-            if np.allclose(small * scaled, one, 1e-4, 0) and np.allclose(one * scaled, large, 1e-4, 0):
+            if one.any() and np.allclose(other, one * flat(factors) ** degree, 1e-4, 0):
                 return degree
         return None
 

@@ -10,42 +10,37 @@ GROUP = 8  # blocks that one call draws
 
 
 def gaussian_vectors(keys, label, neurons, columns, dtype):
-    """N(0, 1) entries, (keys, neurons, columns), on the host; block B from the key with `label`, B, 0
-    folded in."""
-    blocks = -(-neurons // BLOCK)
-    places = np.indices((blocks, 1)).reshape(2, -1).T
-    drawn = _drawn(keys, label, places, (BLOCK, columns), dtype)
-    return np.ascontiguousarray(drawn.reshape(len(keys), blocks * BLOCK, columns)[:, :neurons])
+    """N(0, 1) entries, (keys, neurons, columns), on the host; block I from the key with `label`, I, 0 folded
+    in."""
+    out = np.empty((len(keys), neurons, columns), dtype)
+    for key, place, block in _blocks(keys, label, (-(-neurons // BLOCK), 1), (BLOCK, columns)):
+        rows = out[key, place[0] * BLOCK :][:BLOCK]
+        rows[...] = block[: len(rows)]
+    return out
 
 
 def gaussian_matrices(keys, label, neurons, dtype):
     """N(0, 1/n) entries, (keys, n, n), on the host; block (I, J) from the key with `label`, I, J folded
     in."""
-    blocks = -(-neurons // BLOCK)
-    places = np.indices((blocks, blocks)).reshape(2, -1).T
-    out = np.empty((len(keys), neurons, neurons), dtype)
-    for network, key in enumerate(keys):
-        for row in range(blocks):
-            part = places[row * blocks : (row + 1) * blocks]
-            drawn = _drawn(key[None], label, part, (BLOCK, BLOCK), dtype)[0]
-            rows = slice(row * BLOCK, min((row + 1) * BLOCK, neurons))
-            wide = drawn.transpose(1, 0, 2).reshape(BLOCK, blocks * BLOCK)
-            out[network, rows] = wide[: rows.stop - rows.start, :neurons]
+    out, blocks = np.empty((len(keys), neurons, neurons), dtype), -(-neurons // BLOCK)
+    for key, place, block in _blocks(keys, label, (blocks, blocks), (BLOCK, BLOCK)):
+        part = out[key, place[0] * BLOCK :, place[1] * BLOCK :][:BLOCK, :BLOCK]
+        part[...] = block[: part.shape[0], : part.shape[1]]
     out /= np.sqrt(neurons)
     return out
 
 
-def _drawn(keys, label, places, shape, dtype):
-    """Blocks at `places`, (keys, places, *shape); GROUP at a time, so that one program serves all."""
+def _blocks(keys, label, grid, shape):
+    """(key's number, place, block of that shape) for all places of a grid; GROUP drawn at a time, so that one
+    program serves all."""
     data = np.asarray(jax.random.key_data(keys))
-    which, at = (index.ravel() for index in np.indices((len(keys), len(places))))
-    missing = -which.size % GROUP
-    out = np.empty((which.size + missing, *shape), dtype)
-    which, at = np.pad(which, (0, missing)), np.pad(at, (0, missing))
-    for start in range(0, out.shape[0], GROUP):
-        part = slice(start, start + GROUP)
-        out[part] = _draw(data[which[part]], np.int32(label), places[at[part]].astype(np.int32), shape)
-    return out[: out.shape[0] - missing].reshape(len(keys), len(places), *shape)
+    which, *place = (index.ravel() for index in np.indices((len(keys), *grid)))
+    place = np.stack(place, 1).astype(np.int32)
+    for start in range(0, which.size, GROUP):
+        part = np.arange(start, start + GROUP) % which.size  # the last group is filled up
+        drawn = np.asarray(_draw(data[which[part]], np.int32(label), place[part], shape))
+        for at, block in zip(part[: which.size - start], drawn, strict=False):
+            yield which[at], place[at], block
 
 
 # Half the time to compile, the same time to run.

@@ -39,7 +39,7 @@ def plan(study, store=None):
     problem, training = study.problem, study.training
     planned, seen = [], set()
     for size, first, count, done in study.cells(store):
-        system = study.model.finite(**size)
+        system = study.system(size)
         system, together = system.plan(problem, training, count, memory, bool(study.observe))
         work = system.operations(problem, training) * training.steps * count
         fresh = (system.rows, together) not in seen

@@ -40,10 +40,12 @@ class Study:
     observe: tuple = ()
     memory: float | None = None
     response: Response | None = None
+    dtype: str = "float32"
 
     def __post_init__(self):
         instance("model", self.model, Model, "a model such as meanfield.TwoLayer(...)")
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        set_("dtype", getattr(self.dtype, "__name__", None) or str(self.dtype))
         set_("observe", check_run(self.problem, self.training, self.observe))
         if not isinstance(self.sizes, dict) or not self.sizes:
             fail("sizes", 'a dictionary such as {"width": [64, 128]}', self.sizes, TypeError)
@@ -71,7 +73,11 @@ class Study:
         limit.check(self.problem, self.training)
         set_("limit", limit.settled(self.problem))
         for size in self.grid():
-            self.model.finite(**size).check(self.problem, self.training)
+            self.system(size).check(self.problem, self.training)
+
+    def system(self, size):
+        """The finite network of a size."""
+        return self.model.finite(**size, dtype=self.dtype)
 
     def grid(self):
         """All combinations of sizes, as dictionaries."""
@@ -83,9 +89,11 @@ class Study:
     def identity(self):
         """What all results of one store share."""
         with double():
+            precision = {} if self.dtype == "float32" else {"dtype": self.dtype}
             return json.loads(
                 json.dumps(
                     {
+                        **precision,
                         "model": describe(self.model),
                         "problem": describe(self.problem),
                         "training": describe(self.training),
@@ -241,6 +249,7 @@ class _Work:
         futures = {}
         if self.executor is not None:
             arguments = (study.problem, study.training, study.key, study.record, study.observe, self.memory)
+            arguments += (study.dtype,)
             for cell in missing:
                 futures[_name(cell)] = self.executor.submit(compute_cell, study.model, *cell, *arguments)
         parts = {}
@@ -255,7 +264,7 @@ class _Work:
                 unit = self._work_of(size) / study.training.steps
                 return compute_cell(
                     study.model, size, first, count, study.problem, study.training, study.key, study.record,
-                    study.observe, self.memory, lambda steps: self.bar.advance(unit * steps),
+                    study.observe, self.memory, study.dtype, lambda steps: self.bar.advance(unit * steps),
                 )  # fmt: skip
 
             parts.setdefault(tuple(size.items()), []).append(self.kept(description, compute))
@@ -272,7 +281,7 @@ class _Work:
 
     def _work_of(self, size):
         """Operations of training one network of a size."""
-        system = self.study.model.finite(**size)
+        system = self.study.system(size)
         return system.operations(self.study.problem, self.study.training) * self.study.training.steps
 
     def limit(self, finite):
@@ -334,9 +343,7 @@ class _Work:
                 description = {"control": size, "seeds": numbers, **about}
 
                 def compute(size=size, numbers=numbers):
-                    return control_cell(
-                        prepared, study.model.finite(**size), numbers, study.key, study.record
-                    )
+                    return control_cell(prepared, study.system(size), numbers, study.key, study.record)
 
                 pieces.append(self.kept(description, compute))
                 self.bar.advance(size["width"] * len(numbers))
@@ -358,12 +365,15 @@ def _name(cell):
     return (tuple(size.items()), first, count)
 
 
-def compute_cell(model, size, first, count, problem, training, key, record, observe, memory, report=None):
+def compute_cell(
+    model, size, first, count, problem, training, key, record, observe, memory, dtype="float32", report=None
+):
     """One cell: networks of one size, seeds first ... first + count − 1."""
     numbers = list(range(first, first + count))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training diverged", RuntimeWarning)
-        return run(model.finite(**size), problem, training, numbers, key, record, observe, memory, report)
+        system = model.finite(**size, dtype=dtype)
+        return run(system, problem, training, numbers, key, record, observe, memory, report)
 
 
 def smallest_errors(finite):
@@ -424,6 +434,7 @@ def study(
     progress=True,
     response=None,
     executor=None,
+    dtype="float32",
 ):
     """Train networks of every size and many seeds, compute their limit, compare.
 
@@ -440,13 +451,16 @@ def study(
         response: a `Response(...)`, which adds to every network its first-order deviation from the limit
             (a control variate, so that the bias can be seen) and the predicted spread in `/fluctuation`.
         executor: anything with `submit`, such as a Dask client, that computes cells elsewhere.
+        dtype: precision of the networks, float32 or float64; draws are the same in both.
     Returns:
         xarray.DataTree with `/finite` (sizes, seed, step, ...), `/limit`, `/fit` (see `compare`).
     Raises:
         TypeError, ValueError: one sentence, before any computing; a store that holds another study or
             cannot be written to is a ValueError.
     """
-    settings = Study(model, problem, training, sizes, seeds, limit, key, record, observe, memory, response)
+    settings = Study(
+        model, problem, training, sizes, seeds, limit, key, record, observe, memory, response, dtype
+    )
     return settings.run(store, progress=progress, executor=executor)
 
 

@@ -12,7 +12,8 @@ from assertions import assert_close, assert_mean, assert_one_sentence, assert_or
 
 import meanfield as mf
 from meanfield.base.precision import double
-from meanfield.kernels.predict import Bayes, ConjugateGradients, Kernels, kernel_units, predict
+from meanfield.kernels.kernel import Kernel
+from meanfield.kernels.predict import Bayes, ConjugateGradients, kernel_units, predict
 from meanfield.model import loss as losses
 from meanfield.model.parametrization import integrable, mean_field, mup, ntk, standard
 
@@ -34,7 +35,7 @@ class LinearModel:
 
     def kernels(self, rows, columns):
         A, B = self.J[rows], self.J[columns]
-        return Kernels(A * self.C @ B.T, A @ B.T)
+        return Kernel(A * self.C @ B.T, A @ B.T)
 
     @property
     def given(self):
@@ -194,7 +195,7 @@ def test_infinite_time_is_kernel_regression_with_and_without_ridge():
 def test_training_the_readout_only_ends_in_the_posterior():
     """Θ = Σ, t → ∞: the posterior without noise, in mean and covariance; and the posterior by hand."""
     model = LinearModel(parameters=40)
-    only = {k: Kernels(v.nngp, v.nngp) if k != "y" else v for k, v in model.given.items()}
+    only = {k: Kernel(v.nngp, v.nngp) if k != "y" else v for k, v in model.given.items()}
     ends = predict(**only, covariance=True)
     posterior = predict(**model.given, training=Bayes(), covariance=True)
     for name in ends.data_vars:
@@ -253,7 +254,7 @@ def test_the_law_is_that_of_an_ensemble_by_monte_carlo(key):
         outputs.append(model.descend(theta, rates)[-1])
     outputs = np.stack(outputs)
     for factor in (1, 2):
-        given = {k: Kernels(v.nngp, factor * v.ntk) if k != "y" else v for k, v in model.given.items()}
+        given = {k: Kernel(v.nngp, factor * v.ntk) if k != "y" else v for k, v in model.given.items()}
         last = predict(**given, training=training).isel(step=-1)
         mean = np.concatenate([last.prediction, last.test_prediction])
         spread = np.concatenate([last.prediction_spread, last.test_prediction_spread])
@@ -349,7 +350,9 @@ def test_near_singular_kernels_are_warned_about_at_infinite_time_only():
         )
         predict(**model.given, ridge=1e-6)
         predict(**LinearModel(parameters=40).given)
-    single = {k: Kernels(*(np.float32(a) for a in v)) if k != "y" else v for k, v in model.given.items()}
+    single = {
+        k: Kernel(np.float32(v.nngp), np.float32(v.ntk)) if k != "y" else v for k, v in model.given.items()
+    }
     with pytest.warns(RuntimeWarning, match="condition number"):
         predict(**single)
 
@@ -469,13 +472,13 @@ def test_learning_rates_and_times_are_converted():
 BAD = {
     "y of another length": ({"y": np.ones(3)}, "`y` must be one row for each of the 6"),
     "a plain array": ({"kernel": np.eye(6)}, "`kernel` must have arrays `nngp` and `ntk`"),
-    "not square": ({"kernel": Kernels(np.ones((6, 5)), np.ones((6, 5)))}, "`kernel` must be square"),
+    "not square": ({"kernel": Kernel(np.ones((6, 5)), np.ones((6, 5)))}, "`kernel` must be square"),
     "not semidefinite": (
-        {"kernel": Kernels(np.eye(6), -np.eye(6))},
+        {"kernel": Kernel(np.eye(6), -np.eye(6))},
         "`kernel` must be positive semidefinite",
     ),
-    "nan": ({"kernel": Kernels(np.eye(6), np.full((6, 6), np.nan))}, "`kernel` must be finite"),
-    "test of another shape": ({"test": Kernels(np.eye(4), np.eye(4))}, "`test` must be of shape"),
+    "nan": ({"kernel": Kernel(np.eye(6), np.full((6, 6), np.nan))}, "`kernel` must be finite"),
+    "test of another shape": ({"test": Kernel(np.eye(4), np.eye(4))}, "`test` must be of shape"),
     "test_test without test": ({"test": None}, "`test` must be given"),
     "test_test of another shape": ({"test_test": np.eye(3)}, "`test_test` must be Σ on the test inputs"),
     "times that decrease": ({"times": [2.0, 1.0]}, "`times` must be increasing"),

@@ -53,7 +53,7 @@ def compiled(dual, a, b, delta):
 
 
 def entries(dual, a, b, delta):
-    """(E φ(u)² (n,), E φ(v)², 1 − E φφ'/√…, E φ'φ'), entry by entry (n,), in float64; one size is compiled."""
+    """(E φ(u)², E φ(v)², 1 − E φφ'/√…, E φ'φ'), (n,) each, in float64; only one size is compiled."""
     count = len(a)
     a, b, delta = (np.resize(np.asarray(v, float), 24) for v in (a, b, delta))
     return tuple(v if v is None else v[:count] for v in in_double(compiled, dual, a, b, delta))
@@ -218,15 +218,19 @@ def test_derivatives_in_the_variances_are_finite_differences(name):
         assert np.abs(a * (gradient[0] - (up - down) / (2 * h))).max() <= 1e-8 * np.abs(value).max()
 
 
-@WITH_SLOPE
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "name, dtype",
+    [*((name, "float64") for name in DUALS), *((n, "float32") for n in ("relu", "erf", "gelu"))],
+)
 def test_values_and_gradients_are_finite_at_every_degenerate_covariance(name, dtype):
-    """Variances 0, tiny and equal, δ at 0, 1 and 2: all combinations, values and all three derivatives."""
+    """Variances 0, tiny and 1, δ = 0, tiny, 1 and 2 in every combination; values and derivatives."""
     dual = DUALS[name]
     tiny = float(np.finfo(dtype).tiny)
-    a, b, delta = (v.ravel() for v in np.meshgrid([0, tiny, 1.0], [0, tiny, 1.0], [0.0, tiny, 1.0, 2.0]))
-
-    arrays = [np.resize(v, 40).astype(dtype) for v in (a, b, delta)]
+    pairs = [(0, 0), (0, tiny), (0, 1), (tiny, tiny), (1, tiny), (1, 1)]
+    arrays = [
+        np.array([(a, b, delta) for a, b in pairs for delta in (0, tiny, 1, 2)], dtype)[:, k]
+        for k in range(3)
+    ]
     for leaf in jax.tree.leaves(in_double(lambda *v: (compiled(dual, *v), rates(dual, *v)), *arrays)):
         assert leaf.dtype == dtype and np.isfinite(leaf).all()
 

@@ -38,9 +38,9 @@ def counted(monkeypatch):
     """[(width, first seed, count, memory)] of the cells computed within."""
     cells, plain = [], module.compute_cell
 
-    def compute(model, size, first, count, problem, training, key, record, observe, memory, report=None):
+    def compute(model, size, first, count, problem, training, key, record, observe, memory, *rest):
         cells.append((size["width"], first, count, memory))
-        return plain(model, size, first, count, problem, training, key, record, observe, memory, report)
+        return plain(model, size, first, count, problem, training, key, record, observe, memory, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "compute_cell", compute)

@@ -16,8 +16,8 @@ from meanfield.model.parametrization import mean_field, mup, ntk, standard
 from meanfield.numerics.statistics import student_interval
 from meanfield.studies.scaling_check import exponents, scaling_check, scaling_report
 
-WIDTHS = (16, 32, 64, 128)
-INPUTS, OUTPUTS, SAMPLES, SEEDS = 6, 8, 5, 16
+WIDTHS = (16, 48, 144)
+INPUTS, OUTPUTS, SAMPLES, SEEDS = 6, 8, 5, 32
 
 
 def problem(seed=0):
@@ -101,8 +101,8 @@ def power_laws(p, seeds, rng, noise=0.1, bend=0.0):
 def test_exact_power_laws_have_their_exponents():
     """Without noise to rounding; with it p is off by 0.1 √(1/Σ(log n − mean)²)/√seeds: a t-statistic."""
     rng = np.random.default_rng(0)
-    p, error = exponents(WIDTHS, power_laws(-0.5, 4, rng, noise=0.0))
-    assert p.item() == pytest.approx(-0.5, abs=1e-14) and error.item() < 1e-13
+    p, error, _ = exponents(WIDTHS, power_laws(-0.5, 4, rng, noise=0.0))
+    assert p.item() == pytest.approx(-0.5, abs=1e-14) and error.item() == pytest.approx(1e-6)
 
 
 def test_intervals_hold_as_often_as_they_say(key):
@@ -111,7 +111,7 @@ def test_intervals_hold_as_often_as_they_say(key):
     """
     rng, seeds = np.random.default_rng([key, 2]), 8
     sizes = np.concatenate([power_laws(-0.5, seeds, rng)[:, :, 0] for _ in range(4000)], -1)[:, :, None]
-    p, error = exponents(WIDTHS, sizes)
+    p, error, _ = exponents(WIDTHS, sizes)
     misses = np.abs(p + 0.5) > student_interval(seeds, 0.999) * error
     assert misses.sum() <= 20
     assert (np.abs(p + 0.5) > student_interval(seeds, 0.5) * error).mean() > 0.2  # and they are not too wide
@@ -121,17 +121,17 @@ def test_intervals_hold_as_often_as_they_say(key):
 def test_a_law_that_is_not_reached_yet_is_not_held_against_it():
     """Sizes n^{−½}(1 + 20/n): slopes drift by more than the noise, and the error says so."""
     rng = np.random.default_rng(3)
-    p, error = exponents(WIDTHS, power_laws(-0.5, 50, rng, noise=0.01, bend=20.0))
+    p, error, _ = exponents(WIDTHS, power_laws(-0.5, 50, rng, noise=0.01, bend=20.0))
     assert p.item() < -0.7 and abs(p.item() + 0.5) < student_interval(50, 0.999) * error.item()
     steady = exponents(WIDTHS, power_laws(-0.5, 50, rng, noise=0.01))[1]
     assert steady.item() < 0.01 < 0.05 < error.item()
 
 
 def test_sizes_that_are_zero_or_not_finite_are_marked():
-    sizes = np.ones((3, 4, 3, 1))
+    sizes = np.ones((3, 3, 3, 1))
     sizes[:, :, 0] = 0
-    sizes[1, 3, 1] = np.inf
-    p, error = exponents(WIDTHS, sizes)
+    sizes[1, 2, 1] = np.inf
+    p, error, _ = exponents(WIDTHS, sizes)
     assert np.isnan(p[0, 0]) and p[1, 0] == np.inf and p[2, 0] == pytest.approx(0, abs=1e-15)
     assert np.isinf(error[:2]).all()
 
@@ -207,6 +207,30 @@ def test_plain_networks_are_held_against_given_exponents():
     np.testing.assert_allclose(one["size"].sel(quantity="output"), found["size"][:, :, 0], rtol=1e-13)
 
 
+def test_exact_scalings_pass_and_lines_without_prediction_do_not_count():
+    """f = n^{−½} a x_1, a = 1 for every seed: f_0 ∝ n^{−½}, and a step at rate n moves f by order one."""
+
+    def apply(a, x):
+        return (a / math.sqrt(apply.width)) * jnp.ones((1, OUTPUTS)) * x[:, :1]
+
+    def init(key, width):
+        apply.width = width
+        return jnp.ones(()) + 0 * jax.random.normal(key)
+
+    rows = {"right": [-0.5, 0.0], "partly": [-0.5, math.nan], "wrong": [-0.5, 0.1]}
+    predicted = {name: {"output": row} for name, row in rows.items()}
+    found = scaling_check(
+        init, apply, float, (4, 8, 16), problem=problem(), steps=1, seeds=3, predicted=predicted, centred=True
+    )
+    np.testing.assert_allclose(found.exponent, [[-0.5, 0.0]], atol=1e-12)
+    assert found.overall.values.tolist() == ["pass", "pass", "fail"]
+    text = scaling_report(found)
+    assert (
+        "right: pass, every line is as predicted." in text
+        and "wrong: fail: change of output, step 1." in text
+    )
+
+
 def test_networks_with_one_hidden_layer_meet_mean_field_too():
     found = check(mean_field, 1, seeds=3, steps=1, widths=(4, 8, 16))
     assert "mean_field" in found.parametrization.values
@@ -217,12 +241,16 @@ def test_the_report_has_a_line_for_every_exponent(tmp_path):
     found = check(mup)
     text = scaling_report(found)
     lines = text.splitlines()
-    assert lines[0] == "size ∝ width^p at widths 16, 32, 64, 128; 16 seeds; ± one standard error"
+    assert lines[0] == "size ∝ width^p at widths 16, 48, 144; 32 seeds; ± one standard error"
     for what in ("layer 1 at the start", "change of layer 2, step 2", "change of output, step 1"):
         row = next(line for line in lines if line.startswith(what))
         assert "±" in row and sum(row.count(word) for word in ("pass", "fail", "not resolved")) >= 2
     assert sum(line.split(":")[0] in found.parametrization.values for line in lines) == 4
-    assert "ntk: fail: change of layer 1, step 1" in text
+    words = found.verdict.sel(parametrization="ntk")
+    assert (
+        words.sel(quantity="layer 1", step=1) == "fail"
+        and "change of layer 1, step 1" in text.split("ntk: ")[1]
+    )
     found.to_netcdf(tmp_path / "check.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "check.nc", engine="h5netcdf") as again:
         assert scaling_report(again) == text

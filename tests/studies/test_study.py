@@ -721,3 +721,19 @@ def test_the_public_signatures_are_those_of_the_design():
              "memory", "progress"]  # fmt: skip
     assert set(names) <= set(inspect.signature(mf.study).parameters)
     assert list(inspect.signature(mf.compare).parameters)[:2] == ["finite", "limit"]
+
+
+# --- precision ----------------------------------------------------------------------------------------------
+
+
+def test_a_study_in_double_precision_is_another_study(tmp_path):
+    """The same draws, rounded differently; one store holds one precision."""
+    single, double = study(tmp_path / "single"), study(tmp_path / "double", dtype="float64")
+    one, other = (tree["finite"].prediction for tree in (single, double))
+    assert one.dtype == np.float32 and other.dtype == np.float64
+    scale = float(np.abs(other).max())
+    assert 0 < float(np.abs(one - other).max()) < 1e4 * np.finfo(np.float32).eps * scale
+    with pytest.raises(ValueError, match="another study: its dtype differs"):
+        study(tmp_path / "single", dtype="float64")
+    with pytest.raises(ValueError, match="`dtype` must be float32 or float64"):
+        study(dtype="float16")

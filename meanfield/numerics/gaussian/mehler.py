@@ -107,18 +107,17 @@ class Mehler:
 def series(function, low, high, dtype, tolerance=None):
     """The `Mehler` series of φ for variances in [low, high], or None if it needs more than MOST_TERMS terms.
 
-    Cut where Σ_{k ≥ K} k c_k² ≤ tolerance · Σ k c_k² at 33 variances of the interval: the relative error of
+    Cut where Σ_{k ≥ K} k c_k² ≤ tolerance · Σ k c_k² at 65 variances of the interval: the relative error of
     E[φφ'] and E[φ'φ'] at correlation 1, where it is largest. By default four roundings of `dtype`.
     """
     tolerance = 4 * float(jnp.finfo(dtype).eps) if tolerance is None else tolerance
-    low = max(low, 1e-300)
-    variances = np.exp(np.linspace(np.log(low), np.log(max(high, low)), 33))
+    variances = np.linspace(np.sqrt(low), np.sqrt(high), 65) ** 2  # of which ĉ is a smooth curve
 
     def coefficients(nodes, terms):
         z, table = hermite_table(nodes, terms)
         with double():
             values = np.asarray(function(jnp.asarray(np.sqrt(variances)[:, None] * z)), float)
-        return z, table, values @ table  # (33, K)
+        return z, table, values @ table  # (65, K)
 
     nodes = MOST_NODES
     z, table, c = coefficients(nodes, MOST_TERMS)
@@ -139,7 +138,8 @@ def series(function, low, high, dtype, tolerance=None):
             break
         nodes //= 2
     z, table, c = coefficients(nodes, chosen[-1] + 1)
-    unit = c[:, chosen] / np.linalg.norm(c[:, chosen], axis=1, keepdims=True)
+    unit = c[:, chosen] / np.maximum(np.linalg.norm(c[:, chosen], axis=1, keepdims=True), 1e-300)
+    unit = unit[unit.any(1)]  # a variance of zero has no direction
     _, singular, directions = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
     rank = int((singular > 1e-9).sum())
     with double():

@@ -71,7 +71,8 @@ class MLP(Model):
             fail("dtype", "float32 or float64", dtype)
         s = scales(self.parametrization, self.hidden_layers, width, self.weight_variance, self.bias_variance)
         program = Program(self.activation, self.hidden_layers, self.bias, self.richness, s)
-        return MLPNetwork(program, self, self.parametrization, width, self.centred, dtype)
+        rates = descent_rates(self.parametrization, self.hidden_layers, width)
+        return MLPNetwork(program, rates, self, width, self.centred, dtype)
 
     def limit(self, particles=None, replicates=8):
         """What the network becomes as n → ∞, by the regime of its parametrization.

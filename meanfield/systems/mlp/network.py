@@ -14,7 +14,6 @@ from meanfield.base.schema import Variable
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
 from meanfield.model.optax_training import Optax
-from meanfield.model.parametrization import Parametrization
 from meanfield.model.system import System
 from meanfield.programs.dense import Dense
 from meanfield.programs.draws import gaussian_matrices, gaussian_vectors
@@ -75,8 +74,8 @@ class MLPNetwork(System):
     """The network of width n in every hidden layer."""
 
     program: Program
+    rates: tuple  # of the first step, None where it has no rates of its own, and of all others
     model: Any = static()
-    parametrization: Parametrization = static()
     width: int = static()
     centred: bool = static()
     dtype: str = static()
@@ -96,12 +95,18 @@ class MLPNetwork(System):
                 "at all (Adam, sign) for an MLP, whose learning rates in the width depend on which, but it "
                 "does neither."
             )
+        flow = isinstance(training, GradientFlow)
+        if self.rates[0] is not None and (flow or isinstance(training, Optax) and training.degree() == 0):
+            raise ValueError(
+                "Argument `training` must be descent for a parametrization whose first step has learning "
+                f"rates of its own, but is {training!r}."
+            )
 
     def plan(self, problem, training, seeds, memory, looks=False):
         system = self
         if isinstance(training, Optax) and training.degree() == 0:
             system = dataclasses.replace(
-                self, adaptive=adaptive(self.parametrization, self.program, self.width)
+                self, adaptive=adaptive(self.model.parametrization, self.program, self.width)
             )
         together = 1 if self.width >= ALONE else max(1, int(memory / self.memory_bytes(problem, training)))
         return system, min(seeds, together)
@@ -128,7 +133,7 @@ class MLPNetwork(System):
 
     def _output_bias(self, keys, label, outputs):
         """N(0, 1) where the initial output is of order one, 0 where it vanishes with the width."""
-        a, b, _, _ = self.parametrization.layers(self.program.hidden_layers)
+        a, b, _, _ = self.model.parametrization.layers(self.program.hidden_layers)
         drawn = gaussian_vectors(keys, label, 1, outputs, self.dtype)[:, 0]
         return drawn if abs(a[-1] + b[-1] - 0.5) < 1e-9 else np.zeros_like(drawn)
 
@@ -138,6 +143,10 @@ class MLPNetwork(System):
 
     def init(self, problem, training, key):
         return jax.tree.map(lambda leaf: leaf[0], self.start(problem, training, key[None]))
+
+    @property
+    def layers(self):
+        return self.program.hidden_layers
 
     def core(self):
         """What compiled steps depend on: numbers of the model stand in the program."""

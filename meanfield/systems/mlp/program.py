@@ -102,7 +102,7 @@ class Program:
             slopes.append(slope)
         f = s.weights[-1] * ops.moment(features[-1], p["v"])  # (P, k)
         if self.bias:
-            f = f + s.output_bias * p["c"]
+            f = f + s.output_bias * p["c"][None]
         return Pass(tuple(features), tuple(slopes), f / self.richness)
 
     def backward(self, ops, p, passed, chi):
