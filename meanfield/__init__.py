@@ -22,6 +22,7 @@ _NAMES = {
     "MLP": "systems.mlp",
     "Parametrization": "model.parametrization",
     "scaling_check": "studies.scaling_check",
+    "scaling_report": "studies.scaling_check",
     "simulate": "studies.simulate",
     "stability": "studies.stability",
     "study": "studies.study",

@@ -27,12 +27,15 @@ from meanfield.numerics.gaussian.quadrature import Quadrature
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """Numbers of a stack: σ_w², σ_b² of all S + 1 layers; keep (S,) and s of h ← keep · h + s dense(φ(h))."""
+    """Numbers of a stack: σ_w², σ_b² of all S + 1 layers; keep (S,) and s of h ← keep · h + s dense(φ(h));
+    the learning rates of weights and biases in Θ, numbers or (S + 1,)."""
 
     weight: Any
     bias: Any
     keep: Any
     scale: Any
+    rate: Any = 1.0
+    bias_rate: Any = 1.0
 
     def traced(self):
         return settings.is_traced((self.weight, self.bias, self.scale))
@@ -44,7 +47,9 @@ class Layers:
         weight, bias = array(self.weight), array(self.bias)
         rows = jnp.stack([array(keep), square * weight[1:], square * bias[1:]], 1)
         biased = settings.is_traced(self.bias) or bool(np.any(self.bias))
-        return Network(dual, jnp.stack([weight[0], bias[0]]), rows, biased, bool(keep.any()))
+        rates = [jnp.broadcast_to(array(rate), weight.shape) for rate in (self.rate, self.bias_rate)]
+        first, rates = jnp.stack([weight[0], bias[0]]), jnp.stack(rates, 1)
+        return Network(dual, first, rows, rates, biased, bool(keep.any()))
 
 
 def compute(x1, x2, activation, layers, dtype, every, path):
@@ -84,7 +89,7 @@ def tiled(x1, x2, activation, layers, dtype, every, path):
     if path is None:
         output = InMemory(shapes, dtype, tiles)
     else:
-        numbers = [np.asarray(v) for v in (layers.weight, layers.bias, layers.keep, layers.scale)]
+        numbers = [np.asarray(getattr(layers, field.name)) for field in dataclasses.fields(layers)]
         output = InFile(path, shapes, dtype, tiles, describe([x1, x2, activation, numbers, dtype, every]))
 
     def job(tile):

@@ -17,7 +17,7 @@ class Kernel:
     """
 
     nngp: Any
-    ntk: Any
+    ntk: Any = None
     nngp_layers: Any = None
     ntk_layers: Any = None
 

@@ -27,12 +27,14 @@ class Network:
         dual: of the activation.
         first: (σ_w², σ_b²) of the layer that meets the inputs, (2,).
         layers: (keep, σ_w², σ_b²) of each of the others, (S, 3); a branch's scale² is in its variances.
+        rates: learning rates of weights and biases in Θ, (S + 1, 2), the layer that meets the inputs first.
         biased, residual: whether any σ_b², any keep is not zero.
     """
 
     dual: Any
     first: jax.Array
     layers: jax.Array
+    rates: jax.Array
     biased: bool = static()
     residual: bool = static()
 
@@ -84,15 +86,17 @@ def propagate(network, a, b, delta, every=False):
         delta = mixed(*shares, (delta, 0))
     a, b = total_a, total_b
     sigma = product(a, b, delta)
-    theta = None if isinstance(network.dual, Threshold) else sigma
+    trained = network.rates[0, 0] * sigma + (network.rates[0, 1] - network.rates[0, 0]) * bias
+    theta = None if isinstance(network.dual, Threshold) else trained
 
     def step(carry, layers):
         left, right, delta, theta = carry
-        (keep, weight, bias), following = layers
+        (keep, weight, bias), following, (rate, bias_rate) = layers
         defect, slope = network.dual.pair(left["dual"], right["dual"], delta)
         if theta is not None:
             size_a, size_b = across(left["size"], right["size"])
-            theta = theta * (weight * slope + keep) + (size_a * size_b * (1 - defect) + bias)
+            own = rate * size_a * size_b * (1 - defect) + bias_rate * bias
+            theta = theta * (weight * slope + keep) + own
         deltas = [defect] + [delta] * network.residual + [0] * network.biased
         delta = mixed(left["shares"], right["shares"], deltas) if len(deltas) > 1 else defect
         a, b = left["variance"], right["variance"]
@@ -102,11 +106,13 @@ def propagate(network, a, b, delta, every=False):
 
     carry = network.side(a, network.layers[0]), network.side(b, network.layers[0]), delta, theta
     following = jnp.roll(network.layers, -1, 0)
-    (_, _, delta, theta), (seen, ends) = jax.lax.scan(step, carry, (network.layers, following))
+    (_, _, delta, theta), (seen, ends) = jax.lax.scan(
+        step, carry, (network.layers, following, network.rates[1:])
+    )
     output = product(ends[0][-1], ends[1][-1], delta), theta
     if not every:
         return output, None
-    first = sigma, None if theta is None else sigma
+    first = sigma, None if theta is None else trained
     return output, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), first, seen)
 
 

@@ -18,13 +18,16 @@ def mlp(
     dtype=np.float64,
     layers=False,
     path=None,
+    rates=1.0,
+    bias_rates=None,
 ):
     """Σ and Θ of h¹ = σ_w w x/√d + σ_b b, h^{l+1} = σ_w w φ(h^l)/√n + σ_b b, entries of w and b N(0, 1).
 
         Σ¹(x, x') = σ_w² x·x'/d + σ_b²,   Σ^{l+1} = σ_w² E[φ(u)φ(u')] + σ_b²,   (u, u') ~ N(0, Σ^l),
         Θ¹ = Σ¹,                          Θ^{l+1} = Σ^{l+1} + Θ^l σ_w² E[φ'(u)φ'(u')].
 
-    With L hidden layers, `nngp` is Σ^{L+1} and `ntk` is Θ^{L+1}, all parameters trained at one rate.
+    With L hidden layers, `nngp` is Σ^{L+1} and `ntk` is Θ^{L+1}. With learning rates r_l of the weights and
+    r_l' of the biases, in place of Σ^{l+1} in Θ^{l+1} stands r_{l+1} (Σ^{l+1} − σ_b²) + r_{l+1}' σ_b².
 
     Args:
         x1: inputs, (P, d).
@@ -36,6 +39,8 @@ def mlp(
         layers: whether to keep every layer's kernels too, Σ¹ … Σ^{L+1}.
         path: a netCDF file for the kernels, written tile by tile. The same call goes on with a file that a
             killed run left. Needed where the kernels do not fit in memory.
+        rates: r, a number of at least 0 or L + 1 values, from the input to the output; 0 freezes a layer.
+        bias_rates: r', the same as `rates` if not given.
     Returns:
         a `Kernel` with numpy arrays `nngp` and `ntk`, (P, Q), mapped from the file if there is one.
         Given tracers (inputs, variances) it computes in their type and can be differentiated; a cone of
@@ -52,5 +57,7 @@ def mlp(
     depth = integer("hidden_layers", hidden_layers, 1)
     weight = variances("weight_variance", weight_variance, depth + 1)
     bias = variances("bias_variance", bias_variance, depth + 1)
-    plan = Layers(weight, bias, np.zeros(depth), np.ones(depth))
+    rate = variances("rates", rates, depth + 1)
+    bias_rate = rate if bias_rates is None else variances("bias_rates", bias_rates, depth + 1)
+    plan = Layers(weight, bias, np.zeros(depth), np.ones(depth), rate, bias_rate)
     return compute(x1, x2, activation, plan, dtype, layers, path)

@@ -55,7 +55,7 @@ class Optax(Training):
 
         # Three steps, as a schedule may begin with a learning rate of 0; no entry is near Adam's ε.
         gradients = [jax.tree.map(lambda r: np.sign(r) * (1 + np.abs(r)), draw()) for _ in range(3)]
-        factors = jax.tree.map(lambda r: 10.0 ** (1 + r), draw())
+        factors = jax.tree.map(lambda r: 10.0 ** (0.5 + 1.5 * r), draw())
 
         def updates(factors):
             parameters = jax.tree.map(np.ones_like, factors)

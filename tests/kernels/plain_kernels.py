@@ -23,7 +23,7 @@ def identity_moments(a, b, c):
 
 
 def tanh_moments(a, b, c):
-    """Trapezoidal rules of step 0.2: poles at π/2 from the axis, √a ≤ 1.6 leaves e^{−2π(π/2)/0.32} = 4e-14."""
+    """Trapezoidal rules of step 0.2: poles π/2 from the axis, √a ≤ 1.6, so e^{−2π(π/2)/0.32} = 4e-14."""
     z = np.arange(-8.5, 8.6, 0.2)
     weight = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
     u = (np.sqrt(a)[..., None] * z)[..., None]

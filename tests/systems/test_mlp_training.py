@@ -184,16 +184,6 @@ def test_parametrizations_of_one_shape_share_a_compiled_program(key):
     assert traces == before
 
 
-def test_how_seeds_are_cut_does_not_change_them(key):
-    """Together and one by one: the same sums, perhaps in another order."""
-    model = full(2, mup)
-    together = mf.simulate(model.finite(WIDTH, dtype="float64"), TASK, MOVING, seeds=3, key=key)
-    for seed in (0, 2):
-        alone = mf.simulate(model.finite(WIDTH, dtype="float64"), TASK, MOVING, seeds=[seed], key=key)
-        allowed = rounding(model, WIDTH, TASK, MOVING)
-        assert_close(alone.prediction[0], together.prediction[seed], allowed, scale=1.0)
-
-
 # Optax
 
 

@@ -124,7 +124,7 @@ def series(function, low, high, dtype, tolerance=None):
     power = np.arange(MOST_TERMS) * c**2
     tail = np.cumsum(power[:, ::-1], 1)[:, ::-1]
     small = (tail <= tolerance * tail[:, :1]).all(0)
-    if not small[-BLOCK]:
+    if not small[-2 * BLOCK]:  # the count is rounded up to a block of every other power
         return None
     terms = int(np.argmax(small))
     size = np.linalg.norm(c, axis=1, keepdims=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
-from meanfield.kernels.predict import predict
+from meanfield.kernels.ensemble import predict
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
 from meanfield.model.loss import Square

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from meanfield.kernels.kernel import Kernel
 from meanfield.kernels.perceptron import mlp
-from meanfield.kernels.predict import Kernels, kernel_units
+from meanfield.kernels.units import kernel_units
 
 TOLERANCE = 1e-9  # exponents closer than this are equal
 
@@ -33,6 +34,7 @@ def kernels_in_units(model, width, x1, x2=None):
     units = units_of(model, width)
     if units is None:
         return None
+    below = units.layers[0]  # hidden biases have the exponents of the input layer, the output's bias speed 1
     found = mlp(
         x1,
         x2,
@@ -40,8 +42,10 @@ def kernels_in_units(model, width, x1, x2=None):
         activation=model.activation,
         weight_variance=model.weight_variance,
         bias_variance=model.bias_variance,
+        rates=units.layers,
+        bias_rates=(*(below,) * model.hidden_layers, 1.0),
     )
-    return Kernels(units.output**2 * np.asarray(found.nngp), max(units.layers) * np.asarray(found.ntk))
+    return Kernel(units.output**2 * np.asarray(found.nngp), np.asarray(found.ntk))
 
 
 def initial_kernel(model, width, problem):

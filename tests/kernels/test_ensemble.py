@@ -12,10 +12,12 @@ from assertions import assert_close, assert_mean, assert_one_sentence, assert_or
 
 import meanfield as mf
 from meanfield.base.precision import double
+from meanfield.kernels.ensemble import Bayes, predict
 from meanfield.kernels.kernel import Kernel
-from meanfield.kernels.predict import Bayes, ConjugateGradients, kernel_units, predict
+from meanfield.kernels.units import kernel_units
 from meanfield.model import loss as losses
 from meanfield.model.parametrization import integrable, mean_field, mup, ntk, standard
+from meanfield.numerics.conjugate_gradients import ConjugateGradients
 
 SAMPLES, TESTS, OUTPUTS = 6, 4, 2
 
@@ -388,7 +390,7 @@ def test_an_unstable_learning_rate_is_named():
 @pytest.mark.parametrize("training", [None, Bayes(0.01)], ids=["flow", "bayes"])
 def test_conjugate_gradients_agree_with_eigenvectors(rank, training, monkeypatch):
     """tolerance τ on the residual is τ · condition on the solution; kernels read in blocks of 7 rows."""
-    monkeypatch.setattr("meanfield.kernels.predict.ROWS", 7 * 60)
+    monkeypatch.setattr("meanfield.numerics.conjugate_gradients.ROWS", 7 * 60)
     model = LinearModel(parameters=90, samples=60)
     dense = predict(**model.given, training=training, covariance=True)
     solver = ConjugateGradients(tolerance=1e-13, rank=rank)

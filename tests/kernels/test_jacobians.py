@@ -1,7 +1,6 @@
 """Empirical kernels of any network against full Jacobians, and against kernels written out by hand."""
 
 import functools
-import importlib
 import math
 
 import jax
@@ -11,10 +10,10 @@ import pytest
 from assertions import assert_close, assert_mean
 
 from meanfield.base.precision import double
-from meanfield.kernels.empirical import empirical, spectrum
-from meanfield.kernels.predict import predict
+from meanfield.kernels import jacobians as module
+from meanfield.kernels.ensemble import predict
+from meanfield.kernels.jacobians import empirical, spectrum
 
-module = importlib.import_module("meanfield.kernels.empirical")  # the package gives the function
 INPUTS, HIDDEN, OUTPUTS = 3, 6, 2
 
 

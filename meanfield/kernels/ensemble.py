@@ -10,25 +10,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 from meanfield.base.checks import array, boolean, fail, instance, integer, number, require
 from meanfield.base.fingerprint import describe
 from meanfield.base.precision import double
 from meanfield.base.schema import Variable, dataset, provenance
 from meanfield.base.text import Concise
-from meanfield.kernels.kernel import Kernel
 from meanfield.model import loss as losses
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
-from meanfield.model.parametrization import Parametrization
 from meanfield.model.training import Schedule
+from meanfield.numerics.conjugate_gradients import ConjugateGradients, row_product
 from meanfield.numerics.runge_kutta import dormand_prince
 
 SOURCE = "Jacot, Gabriel & Hongler 2018; Lee et al. 2019; THEORY 3.1"
 FEW_DIGITS = 1e-4  # relative error of answers at infinite time from which on a warning is due
-Kernels = Kernel
-ROWS = 2**24  # entries of a kernel read at once by conjugate gradients, 128 MiB in float64
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -43,56 +39,6 @@ class Bayes(Concise):
 
     def __post_init__(self):
         object.__setattr__(self, "noise", number("noise", self.noise, least=0))
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class ConjugateGradients(Concise):
-    """(M + λI)^{-1} b at infinite time by preconditioned conjugate gradients, M read row block by row block.
-
-    The preconditioner is LLᵀ + δI, L the Cholesky factor stopped after `rank` pivots, δ the mean of what the
-    diagonal has left, or λ if that is larger. M may be a file-backed array.
-
-    Args:
-        tolerance: |residual| / |b| to reach, column by column.
-        rank: pivots of the preconditioner.
-        steps: iterations allowed.
-    Cost: P² (k + P') operations an iteration, P · rank² once, (rank + 4 (k + P')) P numbers.
-    Source: Hestenes & Stiefel (1952); pivoted Cholesky: Harbrecht, Peters & Schneider (2012).
-    """
-
-    tolerance: float = 1e-8
-    rank: int = 64
-    steps: int = 1000
-
-    def __post_init__(self):
-        object.__setattr__(self, "tolerance", number("tolerance", self.tolerance, above=0, below=1))
-        object.__setattr__(self, "rank", integer("rank", self.rank, 0))
-        object.__setattr__(self, "steps", integer("steps", self.steps, 1))
-
-    def solve(self, matrix, shift, b):
-        """(M + shift I)^{-1} b, (P, m)."""
-        precondition = _preconditioner(matrix, shift, self.rank)
-        x, r = np.zeros_like(b), b.copy()
-        z = precondition(r)
-        p, rz = z.copy(), np.sum(r * z, 0)
-        goal = self.tolerance * np.linalg.norm(b, axis=0)
-        for _ in range(self.steps):
-            size = np.linalg.norm(r, axis=0)
-            active = size > goal
-            if not active.any():
-                return x
-            Ap = _times(matrix, p) + shift * p
-            step = np.where(active, rz / np.where(active, np.sum(p * Ap, 0), 1), 0)
-            x += step * p
-            r -= step * Ap
-            z = precondition(r)
-            rz, before = np.sum(r * z, 0), rz
-            p = z + np.where(active, rz / np.where(active, before, 1), 0) * p
-        worst = np.max(np.linalg.norm(r, axis=0) / np.maximum(np.linalg.norm(b, axis=0), 1e-300))
-        raise RuntimeError(
-            f"Conjugate gradients did not converge in {self.steps} steps (relative residual {worst:.1e}). "
-            "The kernel is likely too close to singular; a ridge, more `steps` or a larger `rank` helps."
-        )
 
 
 def predict(
@@ -462,41 +408,13 @@ def _iterated(train, across, within, y, course, shift, covariance, solver):
         if not gaussian:
             found["test_prediction_spread"] = np.zeros_like(found["test_prediction"])
     if within is not None:
-        right = -across.nngp.T if bayes else _times(train.nngp, W) - 2 * across.nngp.T
+        right = -across.nngp.T if bayes else row_product(train.nngp, W) - 2 * across.nngp.T
         diagonal = (np.diag(within) if within.ndim == 2 else within) + np.einsum("pi,pi->i", W, right)
         found["test_prediction_spread"] = np.repeat(np.sqrt(np.maximum(diagonal, 0))[:, None], y.shape[1], 1)
         if covariance and within.ndim == 2:
             product = W.T @ right
             found["test_covariance"] = within + (product + product.T) / 2
     return {name: value[None] for name, value in found.items()}
-
-
-def _rows(matrix):
-    """A matrix as float64 blocks of at most ROWS entries, each with its first row."""
-    block = max(1, ROWS // matrix.shape[1])
-    for first in range(0, matrix.shape[0], block):
-        yield first, np.asarray(matrix[first : first + block], float)
-
-
-def _times(matrix, v):
-    return np.concatenate([rows @ v for _, rows in _rows(matrix)])
-
-
-def _preconditioner(matrix, shift, rank):
-    """v → (LLᵀ + δI)^{−1} v."""
-    diagonal = np.concatenate([np.diagonal(rows, first) for first, rows in _rows(matrix)])
-    start, L = diagonal.max(), np.zeros((len(diagonal), 0))
-    for _ in range(min(rank, len(diagonal))):
-        pivot = int(diagonal.argmax())
-        if diagonal[pivot] <= 1e-14 * start:
-            break
-        column = (np.asarray(matrix[pivot], float) - L @ L[pivot]) / math.sqrt(diagonal[pivot])
-        L = np.concatenate([L, column[:, None]], 1)
-        diagonal = np.maximum(diagonal - column**2, 0)
-        diagonal[pivot] = 0
-    delta = max(shift, diagonal.mean(), 1e-14 * start)
-    inner = scipy.linalg.cho_factor(delta * np.eye(L.shape[1]) + L.T @ L)
-    return lambda v: (v - L @ scipy.linalg.cho_solve(inner, L.T @ v)) / delta
 
 
 def _draw(train, across, within, shape, key):
@@ -569,68 +487,3 @@ def _descend(C, memory, problem, training, loss, steps):
         return C + training.rate(count) * v, (count + 1, v)
 
     return jax.lax.fori_loop(0, steps, step, (C, memory))
-
-
-class KernelUnits(NamedTuple):
-    """What a parametrization makes of the kernel regime: f_0 is `output` times that of THEORY 3.1, and the
-    tangent kernel of its training Σ_l layers_l Θ_l, Θ_l the part of layer l = 1 … L + 1 in Θ."""
-
-    output: float
-    layers: tuple
-
-    @property
-    def speed(self):
-        """κ, if it is the same for all layers; ValueError if not."""
-        if max(self.layers) - min(self.layers) > 1e-9 * max(self.layers):
-            shown = ", ".join(f"{v:.3g}" for v in self.layers)
-            raise ValueError(
-                f"The layers learn at speeds {shown} times those of the kernel Θ, which no single factor of "
-                "time relates: weigh the kernels of the layers."
-            )
-        return max(self.layers)
-
-    def time(self, learning_rate, steps):
-        """t = η · step · κ, at which `predict` with Θ is to be compared."""
-        return learning_rate * steps * self.speed
-
-    def learning_rate(self, learning_rate, other):
-        """η' with which a network of units `other` follows the same curve, step by step."""
-        return learning_rate * self.speed / other.speed
-
-    def kernels(self, kernel):
-        """(output² Σ, κ Θ): what to predict with at t = η · step."""
-        return Kernel(self.output**2 * kernel.nngp, self.speed * kernel.ntk)
-
-
-def kernel_units(parametrization, *, hidden_layers, width, richness=1.0):
-    """How a parametrization's output, learning rate and time compare with those of the kernel regime.
-
-    With the draws of the NTK parametrization (THEORY 3.1, entries N(0, 1)) and f divided by the richness γ,
-    rate η γ² n^{−c_l}, the output at the start is κ f_0 and the tangent kernel Σ_l κ_l Θ_l, exactly at every
-    width n:
-
-        κ = n^{½ − s}/γ,    κ_l = n^{1 − 2s} n^{1(l ≥ 2) − 2a_l − c_l}  (l ≤ L),    s = a_{L+1} + b_{L+1},
-        κ_{L+1} = n^{1 − 2a_{L+1} − c_{L+1}}.
-
-    So t = η · step · κ_l. Where κ → 0 all networks start at zero, and the `centred` law is theirs.
-
-    Args:
-        parametrization: a Parametrization with a_1 + b_1 = 0 and a_l + b_l = ½ for 2 ≤ l ≤ L.
-        hidden_layers, width: L and n.
-        richness: γ.
-    Returns:
-        KernelUnits.
-    Raises:
-        ValueError: if hidden fields are not of order one at the start.
-    Source: Yang & Hu (2021); THEORY 3 and 3.1.
-    """
-    instance("parametrization", parametrization, Parametrization, "a Parametrization")
-    a, b, c, _ = parametrization.layers(hidden_layers)
-    width, gamma = integer("width", width, 1), number("richness", richness, above=0)
-    if any(abs(a[i] + b[i] - 0.5 * (i > 0)) > 1e-9 for i in range(hidden_layers)):
-        fail(
-            "parametrization", "one with a + b = 0 in the input layer and 0.5 in hidden ones", parametrization
-        )
-    n, s = float(width), a[-1] + b[-1]
-    below = (n ** (1 - 2 * s + (i > 0) - 2 * a[i] - c[i]) for i in range(hidden_layers))
-    return KernelUnits(n ** (0.5 - s) / gamma, (*below, n ** (1 - 2 * a[-1] - c[-1])))
