@@ -348,8 +348,8 @@ def draw_exponents(data, ax):
 
 
 def draw_constants(data, ax):
-    """√n × distance at the largest width over the depth, the NNGP's with open marks; bars are the constants of
-    one layer, the black line is the law of relu's diagonal."""
+    """√n × distance at the largest width over the depth, the NNGP's with open marks; bars are the constants
+    of one layer, the black line is the law of relu's diagonal."""
     import numpy as np
     from matplotlib.lines import Line2D
 

@@ -64,8 +64,8 @@ def compute(x1, x2, activation, layers, dtype, every, path):
 
 
 def traced(x1, x2, activation, layers, every):
-    dtype = jnp.result_type(*(v for v in (x1, x2, layers.weight, layers.bias) if isinstance(v, jax.Array)))
-    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    numbers = (x1, x2, layers.weight, layers.bias, layers.scale)
+    dtype = jnp.result_type(*(v for v in numbers if isinstance(v, jax.Array)), jnp.float32)
     x1, x2 = (None if x is None else jnp.asarray(x, dtype) for x in (x1, x2))
     network = layers.network(exact_dual(activation), dtype)
     output, seen = propagate(network, *traced_angles(x1, x2), every)

@@ -182,7 +182,9 @@ def _fixed_variance(maps, start):
     while SMALLEST < here < LARGEST:
         there = here * factor
         if excess(there) * at <= 0:
-            return _root(excess, min(here, there), max(here, there))
+            found = _root(excess, min(here, there), max(here, there))
+            # Where V(q) = q − O(q²) the difference is lost to rounding long before q is.
+            return 0.0 if maps.bias == 0 and found < 1e-12 * start else found
         here = there
     return math.inf if at > 0 else 0.0
 

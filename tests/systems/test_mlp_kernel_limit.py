@@ -121,9 +121,8 @@ def test_wide_networks_follow_the_law(parametrization, key):
     allowed = 12 / 512
     assert_mean(deviation / spread, 0.0, bias=allowed)
     assert_mean((deviation / spread) ** 2, 1.0, bias=allowed)
-    for wrong in (0.5, 2.0):  # controls: a factor of two is found out
-        with pytest.raises(AssertionError):
-            assert_mean((deviation / (wrong * spread)) ** 2, 1.0, bias=allowed)
+    with pytest.raises(AssertionError):  # control: a law twice as wide is found out
+        assert_mean((deviation / (2 * spread)) ** 2, 1.0, bias=allowed)
 
 
 def test_descent_tends_to_the_flow():
