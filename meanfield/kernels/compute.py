@@ -103,8 +103,13 @@ def tiled(x1, x2, activation, layers, dtype, every, path):
 
     # Matrix products and compiled loops let go of the interpreter, so that tiles overlap.
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as workers:
-        for _ in workers.map(job, output.missing()):
-            pass
+        jobs = [workers.submit(job, tile) for tile in output.missing()]
+        try:
+            for done in concurrent.futures.as_completed(jobs):
+                done.result()
+        except BaseException:  # an interrupt too: leaving the block would wait for every tile
+            workers.shutdown(cancel_futures=True)
+            raise
     return Kernel(**output.arrays())
 
 

@@ -10,7 +10,7 @@ from round_trip import check_protocol, check_resumption
 
 import meanfield as mf
 
-SEEDS = 256
+SEEDS = 128
 OPTIONS = {
     "activations": ("relu",), "depths": (1, 2), "widths": (16, 32, 64, 128), "seeds": SEEDS, "samples": 4,
     "progress": False,
@@ -66,7 +66,7 @@ def ratios(data):
 
 
 def test_distances_are_of_the_predicted_size(data):
-    """Exact in the mean at every width; 256 networks of width 128 have nearly Gaussian means. A factor of √2
+    """Exact in the mean at every width; 128 networks of width 128 have nearly Gaussian means. A factor of √2
     in a kernel is caught."""
     for ratio in ratios(data):
         assert_mean(ratio.values, 1.0)
@@ -82,8 +82,8 @@ def test_exponents_are_those_of_a_mean_over_neurons(data):
 
 
 def test_a_wrong_law_is_noticed(data):
-    """Distances that fall like n^{−3/2} are not consistent with −1/2: errors are a tenth at most, whatever the
-    key, and a third would do."""
+    """Distances that fall like n^{−3/2} are not consistent with −1/2: errors are a tenth at most, whatever
+    the key, and a third would do."""
     away = data["distances"].dataset
     steeper = xr.Dataset({name: away[name] / away["width"] for name in experiment.KERNELS})
     assert (experiment.fitted(steeper)["verdict"] == "inconsistent").all()
@@ -99,6 +99,6 @@ def test_it_is_drawn_and_survives_a_file(data):
 
 
 def test_a_store_is_used(tmp_path, monkeypatch):
-    options = OPTIONS | {"depths": (1,), "seeds": 3}
+    options = OPTIONS | {"depths": (1,)}
     check_resumption(experiment, options, tmp_path, monkeypatch)
     assert experiment.studies(**options) == {}

@@ -61,7 +61,7 @@ def test_small_tiles_give_the_kernel_of_one_tile(monkeypatch, layers, both):
 
 
 def test_angles_of_close_inputs_in_a_spread_set():
-    """Pairs at angles from 1e-12 to 1, nearly opposite ones too, among inputs of other directions and lengths."""
+    """Pairs at angles from 1e-12 to 1, nearly opposite ones too, among inputs of all directions and lengths."""
     rng = np.random.default_rng(0)
     base, other = np.linalg.qr(rng.standard_normal((6, 2)))[0].T
     theta = 10.0 ** np.arange(-12, 1)[:, None]

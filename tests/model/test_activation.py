@@ -38,6 +38,8 @@ TRUTHS = {
     "identity": (lambda z: z, np.ones_like),
     "quadratic": (lambda z: z * z, lambda z: 2 * z),
     "gaussian": (lambda z: np.exp(-z * z / 2), lambda z: -z * np.exp(-z * z / 2)),
+    "sign": (np.sign, np.zeros_like),
+    "step": (lambda z: np.heaviside(z, 0.5), np.zeros_like),
     "leaky_relu(0.1)": (lambda z: np.where(z > 0, z, 0.1 * z), lambda z: np.where(z > 0, 1, 0.1)),
     "leaky_relu(-0.5)": (lambda z: np.where(z > 0, z, -0.5 * z), lambda z: np.where(z > 0, 1, -0.5)),
 }
