@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meanfield.base.devices import spread_out
 from meanfield.base.pytree import pytree, static
 from meanfield.model.initial import Initial
 from meanfield.model.langevin import Langevin
@@ -91,7 +92,8 @@ class TwoLayerLimit(TwoLayerSystem):
             pad = lambda v: np.pad(v, [(0, 0), (0, missing)] + [(0, 0)] * (v.ndim - 2))  # noqa: E731
             points, weights = jax.tree.map(pad, points), pad(weights)
         points = jax.tree.map(lambda leaf: jnp.asarray(leaf, self.dtype), points)
-        return jax.vmap(lambda p, m: self.particles.start(training, p, m))(points, jnp.asarray(weights))
+        state = jax.vmap(lambda p, m: self.particles.start(training, p, m))(points, jnp.asarray(weights))
+        return spread_out(state, weights.shape[1])
 
     def start(self, problem, training, key):
         return self.init(problem, training, key)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meanfield.base.devices import spread_out, whole
 from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
 from meanfield.model.initial import Initial
@@ -58,7 +59,7 @@ class TwoLayerNetwork(TwoLayerSystem):
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         itemsize = 4 if self.dtype == "float32" else 8
         operations = self.particles.operations(problem, training) * training.steps
-        rows = capacity(self.width, operations)
+        rows = whole(capacity(self.width, operations))
         chunk, together = plan_rows(rows, seeds, samples, itemsize, memory)
         rows = rows if chunk is None else -(-rows // chunk) * chunk
         particles = coordinates(with_chunk(self.particles, chunk), problem, training, self.bias, looks)
@@ -85,9 +86,10 @@ class TwoLayerNetwork(TwoLayerSystem):
             value[:, self.width :] = 0  # padding: weight 0 times a neuron that overflows would be NaN
         weights = np.where(np.arange(self.rows) < self.width, 1.0 / self.width, 0.0).astype(self.dtype)
         weights = np.broadcast_to(weights, (len(keys), self.rows))
-        return jax.vmap(lambda p, m: self.particles.start(training, p, m))(
+        state = jax.vmap(lambda p, m: self.particles.start(training, p, m))(
             jax.tree.map(jnp.asarray, points), jnp.asarray(weights)
         )
+        return spread_out(state, self.rows)
 
     def core(self):
         """What compiled steps depend on: not the law that neurons were drawn from."""
