@@ -48,6 +48,7 @@ def predict(
     *,
     test=None,
     test_test=None,
+    y_test=None,
     times=None,
     loss=losses.square,
     ridge=0.0,
@@ -81,6 +82,7 @@ def predict(
         test: the same kernels between test and training inputs, (P', P), `mlp(x_test, x, …)`.
         test_test: Σ on the test inputs, (P', P'), as an object with `nngp` or as an array; its diagonal (P',)
             is enough for the spread. Without it there is a test mean only.
+        y_test: targets of the test set, (P',) or (P', k), for its loss.
         times: increasing training times t = η · step, infinity included; by default those of `training`, or
             infinity without one. For descent they must be whole steps.
         loss: ℓ, one of `meanfield.losses`.
@@ -94,7 +96,8 @@ def predict(
         `test_prediction`, `test_prediction_spread` (step, test_sample, output); on request `covariance`
         (step, sample, sample_2), `test_covariance` (step, test_sample, test_sample_2), the same for each of
         the independent outputs, or (step, sample, output, sample_2, output_2) where the loss couples them;
-        for losses that are not square `prediction_error`, one standard error of the mean. `step` counts
+        `loss`, `test_loss` (step): the mean risk over the ensemble; for losses that are not square
+        `prediction_error` and `loss_error`, one standard error of the mean. `step` counts
         steps of descent and saved times of a flow, −1 stands for infinity; `time` lies along it. Attributes
         `condition_number` (of Θ_XX + PλI) and `stability_edge` (2P/λ_max: larger learning rates grow).
     Raises:
@@ -132,6 +135,14 @@ def predict(
         require(across.ntk.shape[1] == samples, "test", f"of shape (test samples, {samples})", across.ntk)
     within = None if test_test is None or centred else _within(test_test, across)
 
+    if y_test is not None:
+        require(across is not None, "test", "given where `y_test` is", None)
+        y_test = loss.targets(
+            "y_test", array("y_test", y_test, (1, 2), "an array of targets"), len(across.ntk)
+        )
+        shape = (len(across.ntk), y.shape[1])
+        require(y_test.shape == shape, "y_test", f"of shape {shape}", y_test)
+    targets = {"": y, "test_": y_test}
     numbers = {}
     if square and solver is None:
         arrays, numbers = _square(train, across, within, y, course, samples * ridge, covariance)
@@ -146,7 +157,9 @@ def predict(
             start = np.zeros((1, samples + (0 if across is None else len(across.ntk)), y.shape[1]))
             if not centred:
                 start = _draw(train, across, within, (draws, y.shape[1]), key)
-            arrays = _sampled(train.ntk, across, start, y, course, loss, ridge, covariance)
+            arrays = _sampled(train.ntk, across, start, targets, course, loss, ridge, covariance)
+    if square:
+        arrays |= _mean_squares(arrays, targets)
     variables = VARIABLES if square else VARIABLES | COUPLED
     settings = {
         "training": describe(course.training),
@@ -177,6 +190,8 @@ VARIABLES = _both_sets(
     prediction_spread=Variable(OUTPUTS, "standard deviation of f_t", source=SOURCE),
     prediction_error=Variable(OUTPUTS, "one standard error of the mean prediction", source=SOURCE),
     covariance=Variable(("step", "sample", "sample_2"), "covariance of f_t, each output", source=SOURCE),
+    loss=Variable(("step",), "mean risk over the ensemble", source="THEORY 0"),
+    loss_error=Variable(("step",), "one standard error of the mean risk", source="THEORY 0"),
 )
 COUPLED = _both_sets(
     covariance=Variable((*OUTPUTS, "sample_2", "output_2"), "covariance of f_t", source=SOURCE)
@@ -427,11 +442,22 @@ def _draw(train, across, within, shape, key):
     return np.swapaxes(z * np.sqrt(np.maximum(eigenvalues, 0)) @ U.T, 1, 2)
 
 
-def _sampled(theta, across, start, y, course, loss, ridge, covariance):
+def _mean_squares(arrays, targets):
+    """E ½|f − y|², averaged over samples: that of the mean and half the variance, where both are known."""
+    found = {}
+    for name, y in targets.items():
+        if y is not None and f"{name}prediction" in arrays and f"{name}prediction_spread" in arrays:
+            squares = (arrays[f"{name}prediction"] - y) ** 2 + arrays[f"{name}prediction_spread"] ** 2
+            found[f"{name}loss"] = 0.5 * squares.sum(-1).mean(-1)
+    return found
+
+
+def _sampled(theta, across, start, targets, course, loss, ridge, covariance):
     """Averages over draws of f_0: f = f_0 − ΘC with C' = χ(f) − ridge C; at test inputs f_0 − Θ_xX C.
 
     C, the sum of the residuals so far, is the same for both sets: one equation on the training set.
     """
+    y = targets[""]
     samples, flow = len(y), isinstance(course.training, GradientFlow)
     problem = jnp.asarray(theta), jnp.asarray(start[:, :samples]), jnp.asarray(y), ridge
     C = jnp.zeros_like(problem[1])
@@ -447,7 +473,8 @@ def _sampled(theta, across, start, y, course, loss, ridge, covariance):
         kernels = {"": theta} if across is None else {"": theta, "test_": across.ntk}
         for name, kernel in kernels.items():
             f_0 = start[:, samples:] if name else start[:, :samples]
-            for variable, value in _averages(f_0 - kernel @ np.asarray(C), covariance):
+            f = f_0 - kernel @ np.asarray(C)
+            for variable, value in (*_averages(f, covariance), *_mean_risk(f, targets[name], loss)):
                 found[name + variable].append(value)
     return {name: np.stack(values) for name, values in found.items()}
 
@@ -463,6 +490,15 @@ def _averages(f, covariance):
         if covariance:
             flat = (f - f.mean(0)).reshape(draws, -1)
             yield "covariance", (flat.T @ flat / (draws - 1)).reshape(2 * f.shape[1:])
+
+
+def _mean_risk(f, y, loss):
+    """E R over draws and its error, from f (draws, P, k)."""
+    if y is not None:
+        risks = np.asarray(jax.vmap(lambda f: jnp.mean(loss.value(f, jnp.asarray(y))))(jnp.asarray(f)))
+        yield "loss", risks.mean()
+        if len(f) > 1:
+            yield "loss_error", risks.std(ddof=1) / math.sqrt(len(f))
 
 
 def _velocity(C, problem, loss):

@@ -94,7 +94,9 @@ def refine(
 def fixed(system, limit):
     """A limit whose particle number was given, or that has none, with the same attributes."""
     if system.exact:
-        return limit.assign_attrs(particles=0, replicates=0, refinement="exact: there is nothing to refine")
+        drawn = "prediction_error" in limit
+        reason = f"draws of the initial function: {system.draws}" if drawn else "exact: nothing to refine"
+        return limit.assign_attrs(particles=0, replicates=0, refinement=reason)
     return limit.assign_attrs(
         particles=system.rows,
         replicates=system.count,

@@ -127,7 +127,7 @@ def report(study):
         own = float(fit["limit_error"].sel(quantity=quantity))
         exact = limit.attrs["particles"] == 0
         about = (
-            "closed form" if exact else f"{limit.attrs['replicates']} x {limit.attrs['particles']} particles"
+            "no particles" if exact else f"{limit.attrs['replicates']} x {limit.attrs['particles']} particles"
         )
         own = f"{own:.2e}" if math.isfinite(own) else "not known"
         lines.append(f"   limit   {own} (one standard error; {about})")

@@ -3,14 +3,11 @@
 f_t(x) = f_0(x) − Θ_xX C_t,   f_0 ~ N(0, Σ/γ²),   dC/dt = χ(f_t(X)).     THEORY 3.1
 """
 
-import numpy as np
-
 from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
 from meanfield.kernels.ensemble import predict
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
-from meanfield.model.loss import Square
 from meanfield.model.problem import Problem
 from meanfield.model.system import Model, System
 from meanfield.systems.mlp.kernels import kernels_in_units
@@ -25,14 +22,22 @@ def _law_variables():
         dims, long_name = VARIABLES[name].dims, VARIABLES[name].long_name
         found[f"{name}_spread"] = Variable(dims, f"standard deviation of the {long_name}", source=SOURCE)
         found[f"{name}_error"] = Variable(dims, f"one standard error of the mean {long_name}", source=SOURCE)
+    for name in ("loss", "test_loss"):
+        words = f"one standard error of the mean {VARIABLES[name].long_name}"
+        found[f"{name}_error"] = Variable((), words, source=SOURCE)
     return found
 
 
 @pytree
 class MLPKernelLimit(System):
-    """Mean and spread of the outputs of infinitely wide networks, at any step at once."""
+    """Mean and spread of the outputs of infinitely wide networks, at any step at once.
+
+    Exact for the square loss and wherever the limit is one trajectory; the law under any other loss is an
+    average over `draws` of f_0, with a standard error.
+    """
 
     model: Model = static()
+    draws: int = static()
 
     is_limit = True
     exact = True
@@ -75,9 +80,11 @@ class MLPKernelLimit(System):
             training,
             test=None if test is None else self.kernels(test, problem.x),
             test_test=None if test is None or not self.law else self.kernels(test),
+            y_test=problem.y_test,
             times=None if len(record) > training.steps // 2 else training.times()[record],
             loss=problem.loss,
             centred=not self.law,
+            draws=self.draws,
             key=key,
         )
         if law.sizes["step"] > len(record):
@@ -85,20 +92,7 @@ class MLPKernelLimit(System):
         arrays = {name: law[name].values for name in self.variables if name in law}
         if not self.law:
             arrays = {name: value for name, value in arrays.items() if not name.endswith("spread")}
-        for name, y in (("", problem.y), ("test_", problem.y_test)):
-            if y is not None and f"{name}prediction" in arrays:
-                arrays[f"{name}loss"] = self._mean_loss(problem, arrays, name, y)
         return arrays
-
-    def _mean_loss(self, problem, arrays, name, y):
-        """E R over the ensemble: of the mean, and for a law half the variance on top (square loss)."""
-        f = arrays[f"{name}prediction"]
-        loss = np.stack([np.mean(np.asarray(problem.loss.value(step, y))) for step in f])
-        if self.law:
-            if not isinstance(problem.loss, Square):
-                return np.full(len(f), np.nan)
-            loss = loss + 0.5 * np.mean(np.sum(arrays[f"{name}prediction_spread"] ** 2, -1), -1)
-        return loss
 
     def initial_kernel(self, problem):
         return self.model.initial_kernel(problem)

@@ -74,18 +74,19 @@ class MLP(Model):
         rates = descent_rates(self.parametrization, self.hidden_layers, width)
         return MLPNetwork(program, rates, self, width, self.centred, dtype)
 
-    def limit(self, particles=None, replicates=8):
+    def limit(self, particles=4096, replicates=8):
         """What the network becomes as n → ∞, by the regime of its parametrization.
 
-        Kernel regime: the law of an ensemble, or one trajectory where f_0 vanishes or the output is centred;
-        exact, `particles` and `replicates` have no part in it.
+        Kernel regime: the law of an ensemble, or one trajectory where f_0 vanishes or the output is centred.
+        Both are exact, but for the law under a loss that is not square: there `particles` draws of f_0 are
+        trained, and every mean has its standard error. `replicates` has no part in it.
 
         Raises:
             ValueError: if the parametrization is unstable or trivial, with the exponent that breaks.
         """
         regime = self.parametrization.regime(self.hidden_layers)
         if regime == "kernel":
-            return MLPKernelLimit(self)
+            return MLPKernelLimit(self, integer("particles", particles, 2))
         if regime == "feature learning":
             raise ValueError(
                 "Argument `parametrization` must be in the kernel regime for a limit, but "
