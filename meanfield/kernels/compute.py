@@ -120,9 +120,6 @@ def chosen_dual(activation, layers, squares, dtype):
         return exact
     low, high = max(squares.min(), 1e-300), max(squares.max(), 1e-300)
     met = _variances(layers.network(exact, "float64"), jnp.asarray(np.geomspace(low, high, 65)))
-    # An interval of whole octaves: calls that differ little share a series and the program made for it.
-    low, high = (
-        round_(math.log2(max(float(v), 1e-300)))
-        for round_, v in ((math.floor, met.min()), (math.ceil, met.max()))
-    )
-    return fast_dual(activation, 2.0**low, 2.0**high, dtype)
+    # In quarters of an octave: calls that differ little share a series and the program made for it.
+    low, high = (4 * math.log2(max(float(v), 1e-300)) for v in (met.min(), met.max()))
+    return fast_dual(activation, 2 ** (math.floor(low) / 4), 2 ** (math.ceil(high) / 4), dtype)

@@ -232,6 +232,17 @@ def test_series_of_tanh_is_the_quadrature():
         assert np.abs(left - right).max() <= 1e-12
 
 
+@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("largest", [1e-3, 0.1, 0.5, 0.8])
+def test_series_of_small_correlations_take_few_terms(name, largest):
+    """And lose nothing by it: what is left of the series is a rounding of its first term."""
+    a, b, _ = inside()
+    delta = 1 - largest * np.linspace(-1, 1, 25).reshape(5, 5)
+    found = in_double(compiled, made(name, 0.2, 2.0), a, b, delta)
+    for left, right in zip(found, in_double(compiled, CLOSED[name], a, b, delta), strict=True):
+        assert np.abs(left - right).max() <= 200 * EPS * max(np.abs(right).max(), 1)
+
+
 def test_series_keep_small_differences_of_correlation_and_of_variance():
     """(a E φ'²/E φ²) δ at equal variances; at δ = 0 as the quadrature, to a rounding of φ times the root."""
     dual, exact = made("tanh", 0.2, 2.0), quadrature(activations.tanh)

@@ -129,7 +129,7 @@ def test_the_mean_tangent_kernel_of_one_hidden_layer_is_that_of_the_limit_at_eve
     upper = np.triu_indices(4)
     assert_mean(samples[:, :, 0, :, 0][:, upper[0], upper[1]], truth[upper])
     with pytest.raises(AssertionError):
-        assert_mean(samples[:, :, 0, :, 0][:, upper[0], upper[1]], 1.05 * truth[upper])
+        assert_mean(samples[:, :, 0, :, 0][:, upper[0], upper[1]], 1.15 * truth[upper])
 
 
 def test_sizes_of_relu_features_are_kept_on_average(key):

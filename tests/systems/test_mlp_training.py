@@ -112,10 +112,8 @@ def falling(step):
     return 0.3 / (1.0 + step)
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax"])
-def test_it_is_with_schedules_and_mini_batches_and_other_losses(loss, key):
-    y = np.array([0, 1, 1, 0, 1]) if loss == "softmax" else np.sign(TASK.y)
-    task = mf.Problem(TASK.x, y, loss=getattr(mf.losses, loss), x_test=TASK.x_test)
+def test_it_is_with_a_schedule_and_mini_batches_and_softmax(key):
+    task = mf.Problem(TASK.x, np.array([0, 1, 1, 0, 1]), loss=mf.losses.softmax, x_test=TASK.x_test)
     training = mf.GradientDescent(falling, STEPS, batch_size=2, batch_key=5)
     move = lambda model, width, raw: descent(model, width, raw, falling)  # noqa: E731
     assert_same(full(2, mup), task, training, key, move, batch=lambda step: task.batch(step, 2, 5))
@@ -123,11 +121,12 @@ def test_it_is_with_schedules_and_mini_batches_and_other_losses(loss, key):
 
 def draw(key, size):
     x = jax.random.normal(key, (size, 3))
-    return x, x[:, :2] * x[:, 1:]
+    return x, jnp.sign(x[:, :2] * x[:, 1:])
 
 
-def test_it_is_on_a_stream(key):
-    stream = mf.Stream(draw, 5, x_test=TASK.x_test, y_test=TASK.y_test)
+def test_it_is_on_a_stream_with_the_logistic_loss(key):
+    options = {"x_test": TASK.x_test, "y_test": np.sign(TASK.y_test)}
+    stream = mf.Stream(draw, 5, mf.losses.logistic, **options)
     assert_same(full(2, mup), stream, PLAIN, key, descending(PLAIN))
 
 
@@ -312,7 +311,7 @@ def test_wide_networks_of_one_hidden_layer_have_the_mean_of_the_two_layer_limit(
     bias = samples.std(0) / np.sqrt(width) + 5 * limit.prediction_error.values[-1]
     assert_mean(samples, truth, bias=bias)
     with pytest.raises(AssertionError):
-        assert_mean(samples, 1.1 * truth, bias=bias)
+        assert_mean(samples, 1.5 * truth, bias=bias)
 
 
 # What does not fit
@@ -335,13 +334,14 @@ def test_networks_that_diverge_are_marked_and_the_others_go_on():
 
 
 def test_wide_networks_in_the_standard_parametrization_diverge(key):
-    """c = 0: the kernel grows like n, so a rate that trains narrow networks does not train wide ones."""
-    training = mf.GradientDescent(1.2, 8)
-    narrow, wide = (perceptron(2, standard, mf.activations.relu).finite(n) for n in (4, 300))
+    """c = 0: the kernel grows like n, so a rate fit for c = 1 is a hundred times too large at n = 300."""
+    training = mf.GradientDescent(0.5, 8)
+    wild, tame = (perceptron(2, p, mf.activations.identity) for p in (standard, standard.with_rates(1)))
     with pytest.warns(RuntimeWarning, match="diverged for 3 of 3 networks"):
-        data = mf.simulate(wide, TASK, training, seeds=3, key=key)
+        data = mf.simulate(wild.finite(300), TASK, training, seeds=3, key=key)
     assert (data.first_bad_step > 0).all()
-    assert (mf.simulate(narrow, TASK, training, seeds=3, key=key).first_bad_step == -1).all()
+    data = mf.simulate(tame.finite(300), TASK, training, seeds=3, key=key)
+    assert (data.first_bad_step == -1).all() and (data.loss[:, -1] < data.loss[:, 0]).all()
 
 
 REFUSED = {

@@ -13,6 +13,7 @@ from meanfield.numerics.gaussian.safe import quotient, root
 REACH = 12.5  # √N(z) beyond: 1e-17; what is left of N(z) h_k(z) is a bounded Hermite function
 MOST_TERMS = 1024
 MOST_NODES = 2048
+FAR = 0.9  # correlations below lose a digit at most in 1 − E/√…
 BLOCK = 8  # terms summed in registers between two passes over the pairs
 
 
@@ -69,39 +70,54 @@ class Mehler:
         unit_b, curve_b, size_b, linear_b = right
         rho = 1 - delta
         x, gap = (rho, delta) if self.step == 1 else (rho * rho, delta * (2 - delta))
-        value, partial, derivative = self._horner(unit_a, unit_b, x)
-        drop = gap * partial
-        if self.first == 1:
-            drop, derivative = drop + delta * value, value + 2 * x * derivative
-        elif self.step == 2:
-            derivative = 2 * rho * derivative
-        for f, g in zip(curve_a, curve_b, strict=True):
-            drop = drop + (f[:, None] - g[None]) ** 2 / 2
+        outer = rho if self.first == 1 else 1
+
+        def far():
+            """1 − E/√… is not small; terms that no correlation of the tile makes a rounding are left."""
+            value, derivative = _horner(unit_a, unit_b, x, _blocks_needed(unit_a, unit_b, x))
+            return 1 - outer * value, value, derivative
+
+        def near():
+            blocks = unit_a.shape[0] // BLOCK
+            value, derivative, partial = _horner(unit_a, unit_b, x, blocks, partial=True)
+            drop = gap * partial + (delta * value if self.first == 1 else 0)
+            for f, g in zip(curve_a, curve_b, strict=True):
+                drop = drop + (f[:, None] - g[None]) ** 2 / 2
+            return drop, value, derivative
+
+        defect, value, derivative = jax.lax.cond(jnp.abs(rho).max() < FAR, far, near)
+        if self.step == 2:
+            derivative = value + 2 * x * derivative if self.first == 1 else 2 * rho * derivative
         size = size_a[:, None] * size_b[None]
-        return drop, jnp.where(size > 0, derivative * size, linear_a[:, None] * linear_b[None])
+        return defect, jnp.where(size > 0, derivative * size, linear_a[:, None] * linear_b[None])
 
-    def _horner(self, left, right, x):
-        """Σ_j w_j x^j, Σ_{j ≥ 1} s_j with s_j = w_j + x s_{j+1}, and Σ_j j w_j x^{j−1}; w_j (n, m) products.
 
-        Terms that the largest |x| makes smaller than a rounding are not met.
-        """
-        terms = left.shape[0]
-        index = jnp.arange(terms)
-        bound = index * jnp.abs(left).max(1) * jnp.abs(right).max(1) * jnp.abs(x).max() ** (index - 1)
-        tail = jnp.cumsum(bound[::-1])[::-1]
-        count = -(-jnp.sum(tail > jnp.finfo(x.dtype).eps * tail[0]) // BLOCK)
+def _blocks_needed(left, right, x):
+    """Blocks of terms until Σ_j j w_j x^{j−1} has no more than a rounding to come for the largest |x|."""
+    index = jnp.arange(left.shape[0])
+    powers = jnp.abs(x).max() ** jnp.maximum(index - 1, 0)
+    bound = (index + 1) * jnp.abs(left).max(1) * jnp.abs(right).max(1) * powers
+    tail = jnp.cumsum(bound[::-1])[::-1]
+    return -(-jnp.sum(tail > jnp.finfo(x.dtype).eps * tail[0]) // BLOCK)
 
-        def block(i, carry):
-            value, partial, derivative = carry
-            start = (count - 1 - i) * BLOCK
-            l, r = (jax.lax.dynamic_slice_in_dim(c, start, BLOCK) for c in (left, right))  # noqa: E741
-            for k in reversed(range(BLOCK)):
-                partial = partial + value
-                derivative = derivative * x + value
-                value = value * x + l[k][:, None] * r[k][None]
-            return value, partial, derivative
 
-        return jax.lax.fori_loop(0, count, block, (jnp.zeros_like(x),) * 3)
+def _horner(left, right, x, count, partial=False):
+    """Σ_j w_j x^j and Σ_j j w_j x^{j−1} of `count` blocks of terms, w_j (n, m) = left_j right_j.
+
+    If asked for, Σ_{j ≥ 1} s_j of the partial sums s_j = w_j + x s_{j+1} as well.
+    """
+
+    def block(i, carry):
+        value, derivative, *total = carry
+        start = (count - 1 - i) * BLOCK
+        l, r = (jax.lax.dynamic_slice_in_dim(c, start, BLOCK) for c in (left, right))  # noqa: E741
+        for k in reversed(range(BLOCK)):
+            total = [t + value for t in total]
+            derivative = derivative * x + value
+            value = value * x + l[k][:, None] * r[k][None]
+        return value, derivative, *total
+
+    return jax.lax.fori_loop(0, count, block, (jnp.zeros_like(x),) * (3 if partial else 2))
 
 
 def series(function, low, high, dtype, tolerance=None):
