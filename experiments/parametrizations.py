@@ -15,7 +15,7 @@ parametrization by that order, and its second layer falls like n^{-0.07}; from w
 n^{-0.002 ± 0.013}.
 
 Data: digits 3 and 8, relu, one learning rate for all: a fifth of the stability edge of the kernel regime.
-Time: about a minute on two cores.
+Time: half a minute on two cores.
 """
 
 import meanfield as mf
@@ -113,7 +113,7 @@ def compute(
     groups = {
         "movement": moved,
         "exponents": fitted(moved, hidden_layers),
-        "loss": xr.Dataset(
+        "training": xr.Dataset(
             {"loss": (("parametrization", "width", "step"), loss, {"long_name": text, "units": "1"})},
             {"parametrization": list(known), "width": list(widths), "step": np.arange(steps + 1)},
         ),
@@ -184,7 +184,7 @@ def summary(data):
 
     from meanfield.studies.report import with_error
 
-    about, found, loss = data.attrs, data["exponents"].dataset, data["loss"].dataset
+    about, found, loss = data.attrs, data["exponents"].dataset, data["training"].dataset
     layers = about["hidden_layers"]
     lines = [
         f"MLP with {layers} hidden layer{'s' if layers > 1 else ''} of relu, σ_w² = 2, output centred",
@@ -320,7 +320,7 @@ def draw_loss(data, ax):
 
     from meanfield.plot.canvas import legend_above, plain_log_ticks
 
-    loss = data["loss"]["loss"]
+    loss = data["training"]["loss"]
     steps, widths = loss["step"].values, loss["width"].values
     top = 10 * float(loss.isel(step=0).max())
     ax.set_yscale("log")

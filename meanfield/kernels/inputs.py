@@ -1,9 +1,10 @@
 """One minus the cosine between inputs, accurate for nearly parallel ones too."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.base.precision import HIGHEST
+from meanfield.base.precision import HIGHEST, double
 from meanfield.numerics.gaussian.safe import quotient, root
 
 NEAR = {"float64": 1e-3, "float32": 3e-2}  # below this share of its terms a difference is computed anew
@@ -35,7 +36,10 @@ class Directions:
     def tile(self, rows, columns):
         """δ of two slices, (rows, columns); 0 exactly on the diagonal of a set with itself."""
         sizes = self.halves[0][rows, None] + self.halves[-1][None, columns]
-        delta = sizes - self.centred[0][rows] @ self.centred[-1][columns].T
+        # Not numpy's product: its threads would crowd those of the tiles computed beside this one.
+        with double():
+            inner = _inner(self.centred[0][rows], self.centred[-1][columns])
+        delta = sizes - np.asarray(inner)
         diagonal = self.symmetric and rows == columns
         if diagonal:
             np.fill_diagonal(delta, 1.0)  # nothing to compute anew
@@ -49,6 +53,11 @@ class Directions:
         if diagonal:
             np.fill_diagonal(delta, 0.0)
         return np.clip(delta, 0, 2, out=delta)
+
+
+@jax.jit
+def _inner(x, y):
+    return jnp.matmul(x, y.T, precision=HIGHEST)
 
 
 def _scaled(x):

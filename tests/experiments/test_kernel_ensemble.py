@@ -17,8 +17,13 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def data(key):
-    return experiment.compute(**OPTIONS, key=key)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def data(key, folder):
+    return experiment.compute(**OPTIONS, key=key, store=str(folder))
 
 
 def gaussian_law(key, looks=3, outputs=5):
@@ -102,7 +107,6 @@ def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(experiment, data, axes=3)
 
 
-def test_a_store_is_used(tmp_path, monkeypatch):
-    options = OPTIONS | {"width": 16, "seeds": 4}
-    check_resumption(experiment, options, tmp_path, monkeypatch)
-    assert experiment.studies(**options) == {}
+def test_a_store_is_used(data, folder, key, monkeypatch):
+    check_resumption(experiment, OPTIONS | {"key": key}, folder, monkeypatch)
+    assert experiment.studies(**OPTIONS) == {}

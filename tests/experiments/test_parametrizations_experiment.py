@@ -11,13 +11,18 @@ OPTIONS = {"widths": (32, 64, 128), "seeds": SEEDS, "samples": 4, "steps": 3, "p
 
 
 @pytest.fixture(scope="module")
-def data(key):
-    return experiment.compute(**OPTIONS, key=key)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def data(key, folder):
+    return experiment.compute(**OPTIONS, key=key, store=str(folder))
 
 
 def test_predictions_are_those_of_the_theory():
-    """Yang & Hu 2021 by hand: r_l = ½, 0 for all layers of NTK and μP; standard at c = 1 has r_1 = 3/2; in its
-    first step at c = 0 Δh² ∝ n^{1/2}. Integrable, L = 2 (THEORY 3): Δh¹ ∝ n^{−1/2}, then of order one."""
+    """Yang & Hu 2021 by hand: r_l = ½, 0 for all layers of NTK and μP; standard at c = 1 has r_1 = 3/2; in
+    its first step at c = 0 Δh² ∝ n^{1/2}. Integrable, L = 2 (THEORY 3): Δh¹ ∝ n^{−1/2}, then of order one."""
     known, nan = experiment.candidates(2), np.nan
     truth = {
         "standard": ([-0.5, 0.5, 1.5], [nan, nan, nan]),
@@ -37,14 +42,13 @@ def test_mean_field_is_there_for_one_hidden_layer():
 
 
 def test_movements_have_the_predicted_exponents(data):
-    """Student's t at 1e-6 for all of them together, with 0.1 for n^{-1/2} corrections at 32 to 128 neurons.
-    The integrable parametrization reaches its power law later: see the experiment."""
+    """Student's t at 1e-6 for all of them together; errors hold what narrow networks are off their power law.
+    The integrable parametrization, which reaches its own late, is left out: see the experiment."""
     found = data["exponents"].dataset
     allowed = scipy.stats.t.isf(1e-6 / (2 * found["exponent"].size), SEEDS - 1)
     for name in ("standard, c = 1", "ntk", "mup"):
         at = found.sel(parametrization=name)
-        distance = np.abs(at["exponent"] - at["predicted"])
-        assert (distance < allowed * at["exponent_error"] + 0.1).all()
+        assert (np.abs(at["exponent"] - at["predicted"]) < allowed * at["exponent_error"]).all()
 
 
 def test_layers_move_as_differently_as_they_should(data):
@@ -57,11 +61,11 @@ def test_layers_move_as_differently_as_they_should(data):
         assert abs(float(found.sel(parametrization=name) - ntk) - power) < 0.02
 
 
-def test_the_standard_one_grows_and_diverges(data):
-    found = data["exponents"].dataset.sel(parametrization="standard")
-    assert (found["exponent"].isel(look=0).sel(quantity=["layer 2", "output"]) > 0).all()
-    assert not np.isfinite(data["exponents"]["exponent"].sel(parametrization="standard").isel(look=1)).any()
-    assert "diverged" in experiment.summary(data)
+def test_the_standard_one_grows(data):
+    """Faster than any power of the width, step after step: three of them leave an exponent of 3 or more."""
+    found = data["exponents"]["exponent"].sel(parametrization="standard")
+    assert (found.isel(look=0).sel(quantity=["layer 2", "output"]) > 0).all()
+    assert (found.isel(look=1) > 3).all()
 
 
 def test_verdicts_tell_laws_apart():
@@ -77,7 +81,6 @@ def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(experiment, data, axes=3)
 
 
-def test_a_store_is_used(tmp_path, monkeypatch):
-    options = OPTIONS | {"widths": (2, 4, 8), "hidden_layers": 1, "seeds": 3, "steps": 2}
-    check_resumption(experiment, options, tmp_path, monkeypatch)
-    assert experiment.studies(**options) == {}
+def test_a_store_is_used(data, folder, key, monkeypatch):
+    check_resumption(experiment, OPTIONS | {"key": key}, folder, monkeypatch)
+    assert experiment.studies(**OPTIONS) == {}

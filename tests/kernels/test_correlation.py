@@ -45,11 +45,11 @@ def test_erf_against_its_closed_forms(weight, bias):
 def test_the_correlation_of_deep_networks_tends_to_the_fixed_point():
     """c of layer l is within e^{−l/ξ_c} of c* to a factor: after 40 ξ_c it is there; from both sides."""
     options = {"weight_variance": 3.0, "bias_variance": 0.2}
-    found = mf.kernels.phase(A.tanh, **options)
+    found = mf.kernels.phase(A.erf, **options)
     assert found.chaotic and 0 < found.correlation < 1
     x = math.sqrt(2) * np.array([[1.0, 0.0], [math.cos(1e-3), math.sin(1e-3)], [-0.6, 0.8]])
     depth = int(40 * max(found.correlation_depth, found.variance_depth))
-    kernel = mf.kernels.mlp(x, hidden_layers=depth, activation=A.tanh, **options).nngp
+    kernel = mf.kernels.mlp(x, hidden_layers=depth, activation=A.erf, **options).nngp
     assert_close(np.diag(kernel), np.full(3, found.variance), 1e-11 / EPS)
     cosine = kernel[0, 1:] / kernel[0, 0]
     assert_close(cosine, np.full(2, found.correlation), 1e-9 / EPS)

@@ -114,7 +114,10 @@ def second_sets():
     return x, y
 
 
-@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "sin", "cos", "gaussian", "tanh"])
+RARE = [pytest.param(name, marks=pytest.mark.slow) for name in ("gelu", "sin", "cos", "gaussian")]
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", "tanh", *RARE])
 def test_a_block_is_part_of_the_kernel_of_both_sets(activation):
     """Equal inputs, opposite ones, multiples and zero among them: finite, symmetric, semidefinite."""
     x, y = second_sets()
@@ -229,7 +232,9 @@ def test_a_user_activation_is_known_by_what_it_is():
     assert_close(left.ntk, right.ntk, ROUNDINGS)
 
 
-@pytest.mark.parametrize("activation", ["relu", "erf", pytest.param("gelu", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "activation", ["relu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("erf", "gelu"))]
+)
 def test_gradients_are_finite_differences(activation):
     """In the inputs and in both variances, of a weighted sum of Σ and Θ. Central differences of step 1e-5:
     h² f''' and eps f/h are below 1e-9; a hundred entries are summed."""

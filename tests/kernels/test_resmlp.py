@@ -84,9 +84,9 @@ def test_gradients_in_the_branch_scale_are_finite_differences():
 
 
 def test_wide_networks_have_these_covariances(key):
-    """Blocks of width 256, 4000 of them: E f f' = Σ + O(1/n), with √Σ_ii Σ_jj · 4B/n allowed for that bias;
+    """Blocks of width 256, 1000 of them: E f f' = Σ + O(1/n), with √Σ_ii Σ_jj · 4B/n allowed for that bias;
     false alarms ≤ 1e-6. Σ without the last layer's bias is seen."""
-    n, networks, blocks, s, weight, bias = 256, 4000, 2, 0.8, 1.2, 0.3
+    n, networks, blocks, s, weight, bias = 256, 1000, 2, 0.8, 1.2, 0.3
     x = inputs(2, 3)
     rng = np.random.default_rng(key)
     products = np.empty((networks, 2, 2))

@@ -43,8 +43,7 @@ def test_tiles_cover_every_pair_once(small, rows, columns, symmetric):
     assert (count == 1).all()
 
 
-@pytest.mark.parametrize("layers", [False, True])
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("layers, both", [(False, True), (True, False)])
 def test_small_tiles_give_the_kernel_of_one_tile(monkeypatch, layers, both):
     """To rounding: matrix products of other shapes add in another order. Inputs in a hundred dimensions, so
     that tiles off the diagonal have small correlations only, of which a series takes few terms."""
@@ -81,10 +80,10 @@ def test_angles_of_close_inputs_in_a_spread_set():
 
 def test_memory_is_two_kernels_and_little_more(monkeypatch):
     """What NumPy holds at its height: two n × n arrays, a few copies of the inputs, a few tiles a thread."""
-    monkeypatch.setattr(tiles, "SIDE", 128)
-    n = 1400
+    monkeypatch.setattr(tiles, "SIDE", 100)
+    n = 1000
     x = inputs(n, 3)
-    kernel(x[:300])  # compiled
+    kernel(x[:100])  # compiled
     tracemalloc.start()
     try:
         kernel(x)

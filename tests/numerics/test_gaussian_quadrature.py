@@ -62,7 +62,10 @@ def case(scale=1.0):
     return a, b, delta
 
 
-@pytest.mark.parametrize("phi, closed", [("erf", Erf()), ("gelu", Gelu()), ("relu", RELU)])
+SLOW_GELU = pytest.param("gelu", Gelu(), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("phi, closed", [("erf", Erf()), SLOW_GELU, ("relu", RELU)])
 def test_quadrature_is_the_closed_form(phi, closed):
     """The rule leaves 1e-13 at unit variances: half as many nodes leave 1e-8 and the error squares."""
     dual = quadrature(getattr(activations, phi))

@@ -57,18 +57,22 @@ class Mehler:
         return (self.coefficients(a) ** 2).sum(0)
 
     def side(self, a):
-        """ĉ (K, n); ĉ in the basis (r, n); |c|/√a and c_1/√a, or what stands for them at a = 0."""
+        """a; ĉ (K, n); ĉ in the basis (r, n); |c|/√a, c_1/√a and E φ'², or what stands for them at a = 0."""
         c = self.coefficients(a)
         size = jnp.linalg.norm(c, axis=0)
         unit = c / jnp.where(size > 0, size, 1)[None]
         one = c[1 - self.first] if (self.first, self.step) != (0, 2) else jnp.zeros_like(a)
         linear = quotient(one, root(a), self.slope_at_zero)
-        return unit, self.basis.T @ unit, quotient(size, root(a), 0), linear
+        power = (self.first + self.step * jnp.arange(len(c)))[:, None]
+        steep = quotient((power * c * c).sum(0), a, self.slope_at_zero**2)
+        return a, unit, self.basis.T @ unit, quotient(size, root(a), 0), linear, steep
 
     def pair(self, left, right, delta):
-        unit_a, curve_a, size_a, linear_a = left
-        unit_b, curve_b, size_b, linear_b = right
-        rho = 1 - delta
+        a, unit_a, curve_a, size_a, linear_a, steep = left
+        b, unit_b, curve_b, size_b, linear_b, _ = right
+        # Each input with itself is known; without it a tile may need few terms.
+        known = (delta == 0) & (a[:, None] == b[None])
+        rho = jnp.where(known, 0, 1 - delta)
         x, gap = (rho, delta) if self.step == 1 else (rho * rho, delta * (2 - delta))
         outer = rho if self.first == 1 else 1
 
@@ -89,7 +93,8 @@ class Mehler:
         if self.step == 2:
             derivative = value + 2 * x * derivative if self.first == 1 else 2 * rho * derivative
         size = size_a[:, None] * size_b[None]
-        return defect, jnp.where(size > 0, derivative * size, linear_a[:, None] * linear_b[None])
+        slope = jnp.where(size > 0, derivative * size, linear_a[:, None] * linear_b[None])
+        return jnp.where(known, 0, defect), jnp.where(known, steep[:, None], slope)
 
 
 def _blocks_needed(left, right, x):
