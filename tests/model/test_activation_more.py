@@ -11,7 +11,6 @@ from cases import in_double
 
 from meanfield.model import activation as activations
 
-
 GRID = np.concatenate([np.linspace(-5, 5, 41), [-40.0, 1e-300, -1e-300]])
 
 
