@@ -131,7 +131,7 @@ class Study:
         return [piece for first in range(0, self.seeds, BLOCK) for piece in cover(first, BLOCK)]
 
     def cells(self, store=None):
-        """[(size, first seed, count, whether it is done)] in the order of computing."""
+        """[(size, first seed, count, whether it is done)]."""
         identity = self.identity()
         listed = []
         for size in self.grid():
@@ -242,7 +242,8 @@ class _Work:
     def finite(self):
         """All networks, (size, seed, step, ...)."""
         study = self.study
-        cells = study.cells(self.store)
+        # The costliest first: what does not fit in memory or time shows at once.
+        cells = sorted(study.cells(self.store), key=lambda cell: -self._work_of(cell[0]))
         missing = [(size, first, count) for size, first, count, done in cells if not done]
         weights = {id(c): self._work_of(c[0]) * c[2] for c in missing}
         self.bar.start("finite networks", max(1.0, sum(weights.values())))

@@ -48,7 +48,9 @@ def counted(monkeypatch):
 
 
 def pieces(cells):
-    return [cell[:3] for cell in cells]
+    """[(width, first seed, count)] in the order of the study; cells are computed widest first."""
+    assert [cell[0] for cell in cells] == sorted((cell[0] for cell in cells), reverse=True)
+    return sorted(cell[:3] for cell in cells)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import small
-from small import counted, study
+from small import counted, pieces, study
 
 import meanfield as mf
 from meanfield.studies import trajectory
@@ -44,7 +44,7 @@ def test_what_is_planned_is_what_is_computed(tmp_path, monkeypatch):
     planned = plan(made(seeds=5), tmp_path / "store")
     with counted(monkeypatch) as cells:
         study(tmp_path / "store", seeds=5)
-    assert [(w, first, first + count - 1) for w, first, count, _ in cells] == [
+    assert [(w, first, first + count - 1) for w, first, count in pieces(cells)] == [
         (cell.size["width"], *cell.seeds) for cell in planned
     ]
     assert all(cell.done for cell in plan(made(seeds=5), tmp_path / "store"))
