@@ -7,7 +7,25 @@ distance between the two.
 
 import dataclasses
 
+from meanfield.base.schema import Variable
 from meanfield.base.text import Concise
+
+VARIABLES = {
+    "prediction": Variable(("sample", "output"), "network output f(x)"),
+    "loss": Variable((), "training loss R", source="THEORY 0"),
+    "test_prediction": Variable(("test_sample", "output"), "network output f(x) on the test set"),
+    "test_loss": Variable((), "test loss", source="THEORY 0"),
+}
+
+
+def error_variables(variables):
+    """The standard errors that a limit states of these."""
+    return {
+        f"{name}_error": dataclasses.replace(
+            variable, long_name=f"one standard error of the limit's own {variable.long_name}"
+        )
+        for name, variable in variables.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +90,23 @@ class System:
     - `measure(state)`: the neurons as a `Measure`.
     - `initial_kernel(problem)`: as of the model, for this size.
     - `summarise(arrays)`: recorded arrays, on the host, to the variables of the dataset.
+    - `growing`: whether the state has buffers that fill. Such a system runs one network, or one replicate of
+      a limit, at a time, without a leading axis; `step(problem, training, state)` gives the predictions it saw
+      as well, `full(state)` says that another step might not fit, and `grow(state)` gives system and state
+      with larger buffers. `shared(problem, training)`: whether a step sees all training samples.
     """
 
     is_limit = False
+    growing = False
     exact = False
     variables = {}
 
     def initial_kernel(self, problem):
         return None
+
+    def coordinates(self, problem):
+        """{name: (dims, values, attributes)} of dimensions that only this kind of system has."""
+        return {}
 
     def settled(self, problem):
         """The system with every size that the problem determines."""

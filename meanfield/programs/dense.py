@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from meanfield.base.precision import HIGHEST
 
 
-class Dense:
+class DenseReading:
     """`ops` over matrices {name: W (n, n)}; `gradients` collects what `update` was given, {name: (n, n)}.
 
     Cost: 2 n² P operations a product, n² numbers a matrix.

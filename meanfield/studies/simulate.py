@@ -175,7 +175,8 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
                 arrays = system.summarise(trajectory.arrays)
                 observed = {o: (at, _summarised(system, o, values)) for o, (at, values) in looks.items()}
             for values in arrays.values():
-                values[(record >= bad) & (bad >= 0)] = np.nan
+                if np.issubdtype(values.dtype, np.floating):
+                    values[(record >= bad) & (bad >= 0)] = np.nan
             lead = ()
         else:
             batches, looks = [], []
@@ -248,6 +249,7 @@ def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, obse
         "step": ("step", record),
         "time": ("step", times[record], {"long_name": "training time", "units": "1"}),
     }
+    coords |= system.coordinates(problem)
     if lead:
         coords["seed"] = ("seed", np.asarray(seeds))
     everything = dict(arrays)

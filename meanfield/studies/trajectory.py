@@ -124,6 +124,10 @@ def follow(system, problem, training, keys, record, observables=(), report=None)
 
     Must be called inside the float64 context. `report` is called with the number of steps just taken.
     """
+    if system.growing:
+        from meanfield.studies.growing import follow_growing
+
+        return follow_growing(system, problem, training, keys, record, observables, report)
     keys_init, keys_step = keys
     state = system.start(problem, training, keys_init)
     system = system.core()
@@ -163,7 +167,7 @@ def follow(system, problem, training, keys, record, observables=(), report=None)
             n: np.concatenate([a, np.full((missing, *a.shape[1:]), np.nan, a.dtype)])
             for n, a in arrays.items()
         }
-    bad = _mark_bad(arrays, steps, np.where(np.asarray(bad) > steps[-1], -1, bad))
+    bad = mark_bad(arrays, steps, np.where(np.asarray(bad) > steps[-1], -1, bad))
     keep = np.isin(steps, record)
     arrays = {name: values[keep] for name, values in arrays.items()}
     return Trajectory(arrays, steps[keep], observed, bad, state)
@@ -195,14 +199,15 @@ def limit_keys(root):
     return tuple(jax.random.split(root))
 
 
-def _mark_bad(arrays, steps, bad):
+def mark_bad(arrays, steps, bad):
     """First step with a value that is not finite, per network; from there on everything is NaN."""
-    for values in arrays.values():
+    arrays = [values for values in arrays.values() if np.issubdtype(values.dtype, np.floating)]
+    for values in arrays:
         wrong = ~np.isfinite(values.reshape(*values.shape[:2], -1)).all(2)  # (recorded step, network)
         found = wrong.any(0)
         recorded = np.where(found, steps[wrong.argmax(0)], -1)
         bad = np.where((bad < 0) | (found & (recorded < bad)), recorded, bad)
     late = (steps[:, None] >= bad[None, :]) & (bad >= 0)
-    for values in arrays.values():
+    for values in arrays:
         values[late] = np.nan
     return bad

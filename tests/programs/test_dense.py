@@ -7,7 +7,7 @@ import pytest
 from assertions import EPS32, assert_close
 
 from meanfield.base.precision import double
-from meanfield.programs.dense import Dense
+from meanfield.programs.dense import DenseReading as Dense
 
 N, P, Q = 11, 3, 4
 

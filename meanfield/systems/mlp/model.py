@@ -6,6 +6,11 @@ from meanfield.base.checks import boolean, fail, instance, integer, number
 from meanfield.model.activation import Activation
 from meanfield.model.parametrization import Parametrization
 from meanfield.model.system import Law, Model
+from meanfield.programs.gaussians import Antithetic, Independent
+from meanfield.programs.limit import ProgramLimit
+from meanfield.programs.matrix_free import MatrixFreeNetwork
+from meanfield.programs.samplers import Dense, MatrixFree
+from meanfield.systems.mlp.descent import descent_program
 from meanfield.systems.mlp.kernel_limit import MLPKernelLimit
 from meanfield.systems.mlp.kernels import initial_kernel
 from meanfield.systems.mlp.network import MLPNetwork
@@ -63,36 +68,65 @@ class MLP(Model):
         set_("bias", self.bias_variance > 0)
         set_("centred", boolean("centred", self.centred))
 
-    def finite(self, width, *, dtype="float32"):
-        """The network of width n, computed in `dtype` (float32 or float64; draws are the same in both)."""
+    def finite(self, width, *, sampler=Dense(), dtype="float32"):  # noqa: B008
+        """The network of width n.
+
+        Args:
+            width: n.
+            sampler: `meanfield.Dense()`, every matrix drawn, or `meanfield.MatrixFree(tolerance)`, a network of
+                the same law without its matrices, for gradient descent at any width.
+            dtype: float32 or float64; draws of a dense network are the same in both.
+        """
         width = integer("width", width, 1)
+        instance("sampler", sampler, (Dense, MatrixFree), "meanfield.Dense() or meanfield.MatrixFree()")
         dtype = getattr(dtype, "__name__", None) or str(dtype)
         if dtype not in ("float32", "float64"):
             fail("dtype", "float32 or float64", dtype)
+        if isinstance(sampler, MatrixFree) and width > sampler.above:
+            if self.centred:
+                raise ValueError(
+                    "Argument `sampler` must be Dense() for a centred network, whose initial function is "
+                    f"needed at every step, but is {sampler!r}."
+                )
+            return MatrixFreeNetwork(descent_program(self, width), width, sampler.tolerance, dtype)
         s = scales(self.parametrization, self.hidden_layers, width, self.weight_variance, self.bias_variance)
         program = Program(self.activation, self.hidden_layers, self.bias, self.richness, s)
         rates = descent_rates(self.parametrization, self.hidden_layers, width)
         return MLPNetwork(program, rates, self, width, self.centred, dtype)
 
-    def limit(self, particles=4096, replicates=8):
+    def limit(self, particles=None, replicates=8, *, sampler=Antithetic(), tolerance=1e-3):  # noqa: B008
         """What the network becomes as n → ∞, by the regime of its parametrization.
 
         Kernel regime: the law of an ensemble, or one trajectory where f_0 vanishes or the output is centred.
-        Both are exact, but for the law under a loss that is not square: there `particles` draws of f_0 are
-        trained, and every mean has its standard error. `replicates` has no part in it.
+        Both are exact, but for the law under a loss that is not square: there `particles` draws of f_0 (4096)
+        are trained, and every mean has its standard error; the other arguments have no part in it.
 
+        Feature learning: one trajectory, computed with particles in one causal pass (THEORY 3.2).
+
+        Args:
+            particles: M of each replicate; None doubles it until the limit's error is a quarter of the
+                smallest finite-width error it is compared with.
+            replicates: independent repetitions, at least 2, whose spread is the limit's error.
+            sampler: `meanfield.programs.Antithetic()` or `meanfield.programs.Independent()`.
+            tolerance: part of a vector, relative to the largest of its block, that may be dropped.
         Raises:
             ValueError: if the parametrization is unstable or trivial, with the exponent that breaks.
+        Accuracy: standard error O(M^{−1/2}), bias O(rank/M), and `tolerance`, relative.
+        Cost: replicates · M · rank · P operations a step and M · rank numbers.
+        Source: Yang & Hu 2021; Bordelon & Pehlevan 2022. THEORY 3.2.
         """
+        if particles is not None:
+            particles = integer("particles", particles, 2)
+        replicates = integer("replicates", replicates, 2)
+        rule = "meanfield.programs.Antithetic() or meanfield.programs.Independent()"
+        instance("sampler", sampler, (Antithetic, Independent), rule)
+        tolerance = number("tolerance", tolerance, least=0, below=1)
         regime = self.parametrization.regime(self.hidden_layers)
         if regime == "kernel":
-            return MLPKernelLimit(self, integer("particles", particles, 2))
+            return MLPKernelLimit(self, particles or 4096)
         if regime == "feature learning":
-            raise ValueError(
-                "Argument `parametrization` must be in the kernel regime for a limit, but "
-                f"{self.parametrization!r} learns features at infinite width, which this version computes "
-                "for TwoLayer only."
-            )
+            rows = None if particles is None else sampler.rows(particles)
+            return ProgramLimit(descent_program(self, None), rows, replicates, sampler, tolerance)
         raise ValueError(
             f"Argument `parametrization` must have a limit, but {self.parametrization!r} is {regime} with "
             f"{self.hidden_layers} hidden layers: {' '.join(self.parametrization.breaks(self.hidden_layers))}"

@@ -10,25 +10,16 @@ import numpy as np
 
 from meanfield.base.precision import HIGHEST
 from meanfield.base.pytree import pytree, static
-from meanfield.base.schema import Variable
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
 from meanfield.model.optax_training import Optax
-from meanfield.model.system import System
-from meanfield.programs.dense import Dense
+from meanfield.model.system import VARIABLES, System
+from meanfield.programs.dense import DenseReading as Dense
 from meanfield.programs.draws import gaussian_matrices, gaussian_vectors
 from meanfield.systems.mlp.kernels import initial_kernel
 from meanfield.systems.mlp.program import Program, Rates
+from meanfield.systems.mlp.tangent import tangent_kernel
 
-SOURCE = "THEORY 3; Yang & Hu 2021"
-VARIABLES = {
-    "prediction": Variable(("sample", "output"), "network output f(x)", source=SOURCE),
-    "loss": Variable((), "training loss R", source="THEORY 0"),
-    "test_prediction": Variable(
-        ("test_sample", "output"), "network output f(x) on the test set", source=SOURCE
-    ),
-    "test_loss": Variable((), "test loss", source="THEORY 0"),
-}
 ALONE = 512  # width from which networks run one at a time: products of single matrices are faster there
 
 
@@ -246,40 +237,8 @@ class MLPNetwork(System):
         return jnp.einsum("np,nq->pq", features, features, precision=HIGHEST) / self.width
 
     def tangent_kernel(self, parameters, x):
-        """K with d f/dt = −K ∂R/∂f under gradient flow, the NTK with the learning rates of all layers:
-        Σ_l r_l s_l² (g_c^l(p)·g_e^l(q)/n) (x^{l−1}(p)·x^{l−1}(q)/n)/γ and so on, (P, k, P, k)."""
-        program, s = self.program, self.program.scales
-        rates = self._rates(1)
-        passed = program.forward(Dense(parameters), parameters, x)
-        samples, outputs = x.shape[0], parameters["v"].shape[1]
-
-        def fields(output):
-            chi = jnp.broadcast_to(jnp.eye(outputs, dtype=x.dtype)[output], (samples, outputs))
-            return program.backward(Dense(parameters), parameters, passed, chi)
-
-        backward = [fields(output) for output in range(outputs)]
-        dot = lambda g, h: jnp.einsum("np,nq->pq", g, h, precision=HIGHEST)  # noqa: E731
-        inner = jnp.einsum("pd,qd->pq", x, x, precision=HIGHEST) / x.shape[1]
-        below = [s.weights[0] ** 2 * rates.weights[0] * inner]
-        for layer in range(2, program.hidden_layers + 1):
-            scale = s.weights[layer - 1] ** 2 * rates.weights[layer - 1]
-            features = passed.features[layer - 2]
-            below.append(scale * dot(features, features) / self.width)
-        if program.bias:
-            below = [kernel + s.bias**2 * rates.bias for kernel in below]
-        rows = []
-        for c in range(outputs):
-            row = [
-                sum(dot(g, h) * k for g, h, k in zip(backward[c], backward[e], below, strict=True))
-                for e in range(outputs)
-            ]
-            rows.append(jnp.stack(row, -1))
-        kernel = jnp.stack(rows, 1) / (self.width * program.richness)  # (P, k, P, k)
-        scale = s.weights[-1] ** 2 * rates.weights[-1] / (self.width * program.richness)
-        own = scale * dot(passed.features[-1], passed.features[-1])
-        if program.bias:
-            own = own + s.output_bias**2 * rates.output_bias / program.richness
-        return kernel + own[:, None, :, None] * jnp.eye(outputs, dtype=x.dtype)[None, :, None, :]
+        """K with d f/dt = −K ∂R/∂f under gradient flow, (P, k, P, k)."""
+        return tangent_kernel(self.program, self._rates(1), Dense(parameters), parameters, x)
 
     def summarise(self, arrays):
         return arrays

@@ -1,0 +1,158 @@
+"""Gaussian matrices known only through what they have been applied to.
+
+The vectors that W has met span an orthonormal basis V (right) and those that Wᵀ has met a basis U (left), in
+the inner product E[xy], the average over rows. Kept are the bases and their images under the initial matrix,
+
+    Wx  = α (W₀V)(E[Vᵀx]) + C E[Vᵀx],      Wᵀg = α (W₀ᵀU)(E[Uᵀg]) + V E[Cᵀg],
+
+where descent moves α and C only: ΔW = left rightᵀ/n is ΔC = left E[Vᵀ right]ᵀ. What a new vector adds is a
+direction q ⟂ V with the image
+
+    finite width    W₀q = U E[(W₀ᵀU)ᵀq] + (ξ − U E[Uᵀξ]),      ξ iid N(0, 1): exact conditioning;
+    the limit       W₀q = U E[(W₀ᵀU)ᵀq] + ξ.
+
+In the limit E[(W₀ᵀU)_k q] = E[ζ_k q] = E[∂q/∂ζ_k] by Gaussian integration by parts, ζ_k the Gaussian that is
+independent of all others: the response term Ż of a tensor program.  THEORY 3.2, 3.3, 3.4.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meanfield.programs.tall import combine, moment, new_directions, outer, place, project, remainder_size
+
+RIGHT, LEFT = 0, 1
+
+
+class Side(NamedTuple):
+    """Orthonormal vectors (n, R), zero columns after the first `rank`, their images (n, R), and, where new
+    draws are matched to old ones, the Gaussian parts of the images (n, R)."""
+
+    basis: jax.Array
+    image: jax.Array
+    rank: jax.Array
+    noise: jax.Array | None = None
+
+
+class Weights(NamedTuple):
+    """W = α W₀ + C E[Vᵀ·]: what training moves; C (n, R) in the columns of the right basis."""
+
+    start: jax.Array
+    moved: jax.Array
+
+
+def empty_side(rows, columns, dtype, matched=False):
+    zeros = lambda: jnp.zeros((rows, columns), dtype)  # noqa: E731
+    return Side(zeros(), zeros(), jnp.zeros((), jnp.int32), zeros() if matched else None)
+
+
+class Revealed:
+    """`ops` over bases {name: (right Side, left Side)} and weights {name: Weights}.
+
+    Args:
+        draw: (name, side, rank, shape, blocks) → N(0, 1) entries for the images of new directions, the same
+            for the same position in a basis; `blocks` are the Gaussians of that side drawn before.
+        deviations: {name: standard deviation of √n W₀'s entries}.
+        finite: whether images are conditioned on a matrix of n rows, or those of the limit.
+        tolerance: part of a vector, relative to the largest of its block, that may be dropped.
+        keep: whether new directions are written into the bases, where they must fit, or only serve what is
+            looked at and are forgotten with this object.
+    """
+
+    def __init__(self, bases, weights, draw, deviations, *, finite, tolerance, keep):
+        self.bases, self.weights = dict(bases), weights
+        self.draw, self.deviations = draw, deviations
+        self.finite, self.tolerance, self.keep = finite, tolerance, keep
+        self.gradients, self._seen = {}, {}
+        self._extra = {(name, side): [] for name in bases for side in (RIGHT, LEFT)}
+
+    def matmul(self, name, x):
+        c, (w, deviation) = self.coefficients(name, x, RIGHT), self._matrix(name)
+        own = w.moved.shape[1]
+        return deviation * w.start * combine(self._images(name, RIGHT), c) + combine([w.moved], c[:own])
+
+    def transpose_matmul(self, name, g):
+        c, (w, deviation) = self.coefficients(name, g, LEFT), self._matrix(name)
+        back = combine([self.bases[name][RIGHT].basis], project([w.moved], g))
+        return deviation * w.start * combine(self._images(name, LEFT), c) + back
+
+    def moment(self, x, y):
+        return moment(x, y)
+
+    def update(self, name, left, right):
+        if not self.keep:
+            return
+        c = self.coefficients(name, right, RIGHT)
+        w = self.weights[name]
+        moved = outer(left, c)
+        if name in self.gradients:
+            moved = self.gradients[name].moved + moved
+        self.gradients[name] = Weights(jnp.zeros_like(w.start), moved)
+
+    def _matrix(self, name):
+        return self.weights[name], self.deviations[name]
+
+    def _blocks(self, name, side):
+        return [self.bases[name][side].basis, *(extra.basis for extra in self._extra[name, side])]
+
+    def _images(self, name, side):
+        return [self.bases[name][side].image, *(extra.image for extra in self._extra[name, side])]
+
+    def _noise(self, side):
+        """Gaussian parts of all images of one side, of all matrices."""
+        sides = [s for name in self.bases for s in (self.bases[name][side], *self._extra[name, side])]
+        return [s.noise for s in sides if s.noise is not None]
+
+    def coefficients(self, name, x, side):
+        """E[v_r x_p] in the basis of that side, (R, P), after what x adds to it was revealed."""
+        known = self._seen.get((name, side, id(x)))
+        if known is not None:
+            return known[1]
+        blocks = self._blocks(name, side)
+        c = project(blocks, x)
+        rest = x - combine(blocks, c)
+        scale = jnp.square(x.astype(jnp.float64)).mean(0).max()
+        eps = float(jnp.finfo(x.dtype).eps)
+        least = max(self.tolerance, 50 * eps) ** 2 * scale
+        own = self.bases[name][side]
+        rank = own.rank + sum(extra.basis.shape[1] for extra in self._extra[name, side])
+
+        def reveal(x, rest):
+            q, count = new_directions(blocks, rest, scale, self.tolerance)
+            image, noise = self._image(name, side, q, rank)
+            added = Side(q, image, count.astype(jnp.int32), None if own.noise is None else noise)
+            return added, project([*blocks, q], x)
+
+        def nothing(x, rest):
+            more = jnp.zeros((x.shape[1], x.shape[1]), c.dtype)
+            added = empty_side(*x.shape, x.dtype, own.noise is not None)
+            return added, jnp.concatenate([c, more])
+
+        added, c = jax.lax.cond(remainder_size(rest) > least, reveal, nothing, x, rest)
+        if self.keep:
+            top = jnp.zeros((), jnp.int32)
+            old, new = c[: own.basis.shape[1]], c[own.basis.shape[1] :]
+            c = old + place(jnp.zeros_like(old), new, own.rank, top)
+            sides = list(self.bases[name])
+            sides[side] = Side(
+                place(own.basis, added.basis, top, own.rank),
+                place(own.image, added.image, top, own.rank),
+                own.rank + added.rank,
+                None if own.noise is None else place(own.noise, added.noise, top, own.rank),
+            )
+            self.bases[name] = tuple(sides)
+        else:
+            self._extra[name, side].append(added)
+        self._seen[name, side, id(x)] = (x, c)
+        return c
+
+    def _image(self, name, side, q, rank):
+        """W₀q (or W₀ᵀq) of new directions, given all that is known of W₀, and its Gaussian part."""
+        others, images = self._blocks(name, 1 - side), self._images(name, 1 - side)
+        noise = self.draw(name, side, rank, q.shape, self._noise(side))
+        if self.finite:
+            noise = noise - combine(others, project(others, noise))
+        kept = (q != 0).any(0)[None]
+        image = jnp.where(kept, combine(others, project(images, q)) + noise, 0)
+        return image, jnp.where(kept, noise, 0)

@@ -1,0 +1,91 @@
+"""Products with tall arrays: many rows, one for every neuron, and few columns.
+
+A basis is a list of blocks (n, R) next to each other; averages over rows stand in for inner products, so that
+orthonormal means E[v_i v_j] = δ_ij and entries are of order one. On the CPU xᵀV passes over V once at the
+speed of memory and Vᵀx takes three times as long: that is why the small factor comes first.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from meanfield.base.precision import HIGHEST
+
+SMALL = 1e-6  # tolerance below which float64 directions are found in two rounds
+UNROLLED = 16  # columns up to which an outer product is added within one pass over its target
+
+
+def moment(x, y):
+    """E[x_p y_q] over rows, (P, Q)."""
+    return jnp.einsum("np,nq->pq", x, y, precision=HIGHEST) / x.shape[0]
+
+
+def project(blocks, x):
+    """Coefficients E[v_r x_p] of x in all blocks, (ΣR, P)."""
+    return jnp.concatenate([moment(x, block) for block in blocks], 1).T
+
+
+def combine(blocks, c):
+    """Σ_r v_r c_rp, (n, P)."""
+    total, start = 0.0, 0
+    for block in blocks:
+        part = c[start : start + block.shape[1]]
+        total = total + jnp.einsum("nr,rp->np", block, part, precision=HIGHEST)
+        start += block.shape[1]
+    return total
+
+
+def outer(left, c):
+    """Σ_p left_np c_rp, (n, R): for few columns as a sum that fuses with what it is added to."""
+    if left.shape[1] <= UNROLLED:
+        return sum(left[:, p, None] * c[None, :, p] for p in range(left.shape[1]))
+    return jnp.einsum("np,rp->nr", left, c, precision=HIGHEST)
+
+
+def place(block, part, row, column):
+    """The block with `part` written at (row, column)."""
+    return jax.lax.dynamic_update_slice(block, part.astype(block.dtype), (row, column))
+
+
+def remainder_size(r):
+    """Largest eigenvalue of E[r rᵀ], at most: its trace, in float64."""
+    return jnp.sum(jnp.square(r.astype(jnp.float64)).mean(0))
+
+
+def new_directions(blocks, r, scale, tolerance):
+    """Orthonormal directions that a remainder adds to a basis.
+
+    r (n, P), once made orthogonal to the blocks, has the Gram matrix E[r rᵀ]; its eigenvectors with an
+    eigenvalue above tolerance² · scale give the directions. In float64 with a tolerance below 1e-6 this is
+    done twice, as an eigenvalue of a Gram matrix is accurate to eps of the largest only; directions below 50
+    roundings of x itself are none.
+
+    Returns:
+        (directions (n, P), the kept ones first and zero columns after them, and how many are kept).
+    """
+    eps = float(jnp.finfo(r.dtype).eps)
+    least = max(tolerance, 50 * eps) ** 2 * scale
+    found = []
+    for _ in range(2 if r.dtype == jnp.float64 and tolerance < SMALL else 1):
+        r = r - combine([*blocks, *found], project([*blocks, *found], r))
+        found.append(_orthonormal([*blocks, *found], r, least))
+    q = jnp.concatenate(found, 1)
+    kept = (q != 0).any(0)
+    order = jnp.argsort(~kept, stable=True)[: r.shape[1]]
+    return q[:, order], kept.sum()
+
+
+def _orthonormal(blocks, r, least):
+    """Unit directions of r with eigenvalues above `least`, zero columns in place of the others."""
+    gram = moment(r.astype(jnp.float64), r.astype(jnp.float64))
+    values, rotation = jnp.linalg.eigh((gram + gram.T) / 2)
+    values, rotation = values[::-1], rotation[:, ::-1]
+    keep = values > jnp.maximum(least, 1e-13 * values[0])
+    weight = jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, values, 1)), 0)
+    q = jnp.einsum("np,pq->nq", r, (rotation * weight[None]).astype(r.dtype), precision=HIGHEST)
+    # Blown up to unit length, so are the roundings along the basis and between the directions.
+    q = q - combine(blocks, project(blocks, q))
+    gram = moment(q.astype(jnp.float64), q.astype(jnp.float64)) + jnp.diag(jnp.where(keep, 0.0, 1.0))
+    factor = jnp.linalg.cholesky((gram + gram.T) / 2)
+    factor = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(gram)), lower=True)
+    q = jnp.einsum("np,qp->nq", q, factor.astype(q.dtype), precision=HIGHEST)
+    return jnp.where(keep[None], q, 0)

@@ -1,0 +1,316 @@
+"""What an exact network without its matrices and the limit of a program share: state, steps, looks."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from meanfield.base.pytree import pytree, static
+from meanfield.model.gradient_descent import GradientDescent
+from meanfield.model.problem import Problem
+from meanfield.model.system import System
+from meanfield.programs.arrays import matrices, scalars, vectors
+from meanfield.programs.tall import moment
+from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side
+
+FIRST = 32  # columns that a buffer has at least
+GROWTH = 1.5
+TILE = 16  # buffers have a multiple of so many columns
+
+
+class State(NamedTuple):
+    """Vectors, scalars and Weights of the matrices; the training's memory; bases {name: (right, left)}; the
+    key that draws derive from, as data; whether the last step saw finite predictions and loss."""
+
+    parameters: dict
+    memory: Any
+    bases: dict
+    key: jax.Array
+    finite: jax.Array
+
+
+@pytree
+class Held:
+    """A program that is not a pytree itself, as one without leaves."""
+
+    value: Any = static()
+
+
+def held(program):
+    """Something that passes through jit and gives the program back by `.value`."""
+    return Held(program) if jax.tree_util.all_leaves([program]) else program
+
+
+class Counting:
+    """`ops` that count the columns each side of each matrix is given in one step."""
+
+    def __init__(self, names):
+        self.columns = {(name, side): 0 for name in names for side in (RIGHT, LEFT)}
+        self._seen = {}
+
+    def matmul(self, name, x):
+        return self._met(name, RIGHT, x)
+
+    def transpose_matmul(self, name, g):
+        return self._met(name, LEFT, g)
+
+    def moment(self, x, y):
+        return jnp.einsum("np,nq->pq", x, y) / x.shape[0]
+
+    def update(self, name, left, right):
+        self._met(name, RIGHT, right)
+
+    def _met(self, name, side, x):
+        if (name, side, id(x)) not in self._seen:
+            self._seen[name, side, id(x)] = x
+            self.columns[name, side] += x.shape[1]
+        return 1.0 * x
+
+
+class Looked(NamedTuple):
+    """A network at one time, as observables see it: parameters, bases, the key of its draws."""
+
+    parameters: dict
+    bases: dict
+    key: jax.Array
+
+
+class RevealedSystem(System):
+    """Training of a program over revealed bases. Subclasses are pytrees with the fields `held`, `rows`,
+    `needs` (columns a step may add to each side of each matrix), `sizes` (columns the buffers have),
+    `tolerance` and the static choices `finite`, `sampler`."""
+
+    growing = True
+
+    @property
+    def program(self):
+        return self.held.value if isinstance(self.held, Held) else self.held
+
+    def check(self, problem, training):
+        if not isinstance(training, GradientDescent):
+            raise ValueError(
+                f"Argument `training` must be GradientDescent for {self.kind}, whose updates must be linear "
+                f"in the gradient to keep their low rank, but is {type(training).__name__}."
+            )
+
+    def settled(self, problem):
+        return self
+
+    def plan(self, problem, training, seeds, memory, looks=False):
+        """With the columns that a step needs and buffers to begin with."""
+        needs = self.counted(problem, training)
+        sizes = tuple((place, _tiled(max(FIRST, 2 * columns))) for place, columns in needs)
+        arrays = self.program.arrays(problem)
+        deviations = tuple((name, float(arrays[name].deviation)) for name in matrices(arrays))
+        return dataclasses.replace(self, needs=needs, sizes=sizes, deviations=deviations), 1
+
+    def counted(self, problem, training):
+        """((name, side), columns) that one step of training adds to the bases at most."""
+        program, arrays = self.program, self.program.arrays(problem)
+        counting = Counting(matrices(arrays))
+
+        def step():
+            x, y, weight = problem.batch(0, training.batch_size, training.batch_key)
+            p = {name: jnp.ones((2, v.columns)) for name, v in vectors(arrays).items()}
+            p |= {name: jnp.zeros(s.shape) for name, s in scalars(arrays).items()}
+            passed = program.forward(counting, p, x)
+            program.gradient(counting, p, x, passed, problem.residual(passed.output, y, weight), 0)
+
+        jax.eval_shape(step)
+        return tuple(counting.columns.items())
+
+    # -- the state ---------------------------------------------------------------------------------------
+
+    def start(self, problem, training, keys):
+        """The state at step 0 of the network (or replicate) of the first of the keys."""
+        arrays, dtype = self.program.arrays(problem), jnp.dtype(self.dtype)
+        key = jax.random.fold_in(keys[0], 0x72657665)
+        parameters, drawn = {}, {False: [], True: []}
+        for label, (name, kind) in enumerate(sorted(vectors(arrays).items())):
+            shape = (self.rows, kind.columns)
+            draws = self.sampler.draw(
+                jax.random.fold_in(key, label), shape, kind.odd, drawn[kind.odd], dtype
+            )
+            drawn[kind.odd].append(draws)
+            parameters[name] = kind.deviation * draws
+        for label, (name, kind) in enumerate(sorted(scalars(arrays).items()), len(parameters)):
+            own = jax.random.fold_in(key, label)
+            parameters[name] = kind.deviation * jax.random.normal(own, kind.shape, dtype)
+        sizes, bases = dict(self.sizes), {}
+        for name in matrices(arrays):
+            moved = jnp.zeros((self.rows, sizes[name, RIGHT]), dtype)
+            parameters[name] = Weights(jnp.ones((), dtype), moved)
+            bases[name] = tuple(
+                empty_side(self.rows, sizes[name, side], dtype, self.sampler.matched) for side in (RIGHT, LEFT)
+            )
+        key = jax.random.key_data(jax.random.fold_in(key, 1 + len(arrays)))
+        return State(parameters, training.init(parameters), bases, key, jnp.array(True))
+
+    def core(self):
+        return self
+
+    def full(self, state):
+        """Whether another step might not fit into the buffers."""
+        short = [jnp.array(False)]
+        for (name, side), need in self.needs:
+            own = state.bases[name][side]
+            short.append(own.rank + need > own.basis.shape[1])
+        return jnp.stack(short).any()
+
+    def grow(self, state):
+        """(system, state) with larger buffers where another step might not fit."""
+        sizes = dict(self.sizes)
+        for (name, side), need in self.needs:
+            rank = int(state.bases[name][side].rank)
+            if rank + need > sizes[name, side]:
+                sizes[name, side] = _tiled(max(GROWTH * sizes[name, side], rank + need))
+        bases = {
+            name: tuple(_widened(side, sizes[name, s]) for s, side in enumerate(sides))
+            for name, sides in state.bases.items()
+        }
+
+        def moved(leaf):
+            if not isinstance(leaf, Weights):
+                return leaf
+            name = next(names)
+            return leaf._replace(moved=_padded(leaf.moved, sizes[name, RIGHT]))
+
+        def wider(tree):
+            nonlocal names
+            names = iter(sorted(bases))  # the order in which dictionaries are flattened
+            return jax.tree.map(moved, tree, is_leaf=lambda leaf: isinstance(leaf, Weights))
+
+        names = iter(())
+        slots = state.memory.slots
+        memory = state.memory if slots is None else state.memory._replace(slots=wider(slots))
+        state = state._replace(parameters=wider(state.parameters), memory=memory, bases=bases)
+        return dataclasses.replace(self, sizes=tuple(sizes.items())), state
+
+    def reading(self, network, keep):
+        """`ops` on a state or on what is looked at."""
+        names = sorted(network.bases)
+        key = jax.random.wrap_key_data(network.key)
+
+        def draw(name, side, rank, shape, blocks):
+            own = jax.random.fold_in(key, 2 * names.index(name) + side)
+            own = jax.random.fold_in(own, rank)
+            return self.sampler.draw(own, shape, side == LEFT, blocks, jnp.dtype(self.dtype))
+
+        weights = {name: network.parameters[name] for name in names}
+        deviations = dict(self.deviations)
+        return Revealed(
+            network.bases, weights, draw, deviations, finite=self.finite, tolerance=self.tolerance, keep=keep
+        )
+
+    # -- steps and looks ---------------------------------------------------------------------------------
+
+    def step(self, problem, training, state):
+        """(the next state, the predictions that the step saw)."""
+        count, p = training.count(state.memory), state.parameters
+        x, y, weight = problem.batch(count, training.batch_size, training.batch_key)
+        ops = self.reading(state, keep=True)
+        passed = self.program.forward(ops, p, x)
+        chi = problem.residual(passed.output, y, weight)
+        direction = self.program.gradient(ops, p, x, passed, chi, count)
+        direction = {**direction, **ops.gradients}
+        decay = training.weight_decay
+
+        def along(name, value):
+            own = direction.get(name)
+            if own is None:
+                return jax.tree.map(lambda w: (decay * w).astype(w.dtype), value)
+            return jax.tree.map(lambda g, w: (g + decay * w).astype(w.dtype), own, value)
+
+        gradient = {name: along(name, value) for name, value in p.items()}
+        parameters, memory = training.update(gradient, state.memory, p, None)
+        f = passed.output
+        finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, y))
+        return State(parameters, memory, ops.bases, state.key, finite), f
+
+    def shared(self, problem, training):
+        """Whether a step sees the predictions on the whole training set."""
+        return isinstance(problem, Problem) and training.batch_size in (None, problem.samples)
+
+    def observe(self, problem, state, train=True):
+        """Predictions and losses, on the training set only where no step sees them."""
+        seen = {}
+        if train:
+            f = self.predict(state, problem.x)
+            seen = {"prediction": f, "loss": problem.risk(f, problem.y)}
+        if problem.x_test is not None:
+            test = self.predict(state, problem.x_test)
+            seen["test_prediction"] = test
+            if problem.y_test is not None:
+                seen["test_loss"] = problem.risk(test, problem.y_test)
+        ranks = [jnp.stack([side.rank for side in state.bases[name]]) for name in sorted(state.bases)]
+        seen["rank"] = jnp.stack(ranks) if ranks else jnp.zeros((0, 2), jnp.int32)
+        return seen
+
+    def coordinates(self, problem):
+        names = sorted(matrices(self.program.arrays(problem)))
+        return {
+            "matrix": ("matrix", np.array(names, dtype=str), {"long_name": "matrix", "units": "1"}),
+            "side": ("side", np.array(["right", "left"]), {"long_name": "met by W or by its transpose"}),
+        }
+
+    @property
+    def layers(self):
+        return self.program.hidden_layers
+
+    def features(self, network, x, layer):
+        """x^l, (n, P)."""
+        return self.program.forward(self.reading(network, keep=False), network.parameters, x).features[layer - 1]
+
+    def feature_kernel(self, network, x, layer):
+        """Φ^l(x, x') = E[x^l(x) x^l(x')], (P, P)."""
+        features = self.features(network, x, layer)
+        return moment(features, features)
+
+    @property
+    def tangent_kernel(self):
+        """K(network, x), (P, k, P, k), of a program that has one."""
+        kernel = self.program.tangent_kernel
+        return lambda network, x: kernel(self.reading(network, keep=False), network.parameters, x)
+
+    def predict(self, network, x):
+        return self.program.forward(self.reading(network, keep=False), network.parameters, x).output
+
+    def look(self, function, state, initial):
+        """`function(network now, network at step 0)`."""
+        return function(*(Looked(s.parameters, s.bases, s.key) for s in (state, initial)))
+
+    # -- size ----------------------------------------------------------------------------------------------
+
+    def memory_bytes(self, problem, training):
+        """Bytes of the buffers at their present size, of vectors, and of the fields of a step."""
+        itemsize = 4 if self.dtype == "float32" else 8
+        arrays = self.program.arrays(problem)
+        columns = 2 * sum(v.columns for v in vectors(arrays).values())
+        for (name, side), size in self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes:
+            columns += size * (2 + (side == RIGHT) * (1 + training.has_momentum) + self.sampler.matched)
+        samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
+        columns += 8 * samples * (1 + len(matrices(arrays)))
+        return itemsize * self.rows * columns
+
+    def operations(self, problem, training):
+        """Multiplications and additions in one step, for bases of the starting size."""
+        sizes = self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes
+        samples = training.batch_size or problem.samples
+        columns = sum(v.columns for v in vectors(self.program.arrays(problem)).values())
+        return 2.0 * self.rows * samples * (3 * columns + 5 * sum(size for _, size in sizes))
+
+
+def _tiled(columns):
+    return TILE * math.ceil(columns / TILE)
+
+
+def _padded(array, columns):
+    return jnp.pad(array, [(0, 0), (0, columns - array.shape[1])])
+
+
+def _widened(side, columns):
+    noise = None if side.noise is None else _padded(side.noise, columns)
+    return Side(_padded(side.basis, columns), _padded(side.image, columns), side.rank, noise)
