@@ -90,10 +90,10 @@ class System:
     - `measure(state)`: the neurons as a `Measure`.
     - `initial_kernel(problem)`: as of the model, for this size.
     - `summarise(arrays)`: recorded arrays, on the host, to the variables of the dataset.
-    - `growing`: whether the state has buffers that fill. Such a system runs one network, or one replicate of
-      a limit, at a time, without a leading axis; `step(problem, training, state)` gives the predictions it saw
-      as well, `full(state)` says that another step might not fit, and `grow(state)` gives system and state
-      with larger buffers. `shared(problem, training)`: whether a step sees all training samples.
+    - `growing`: whether the state has buffers that fill. Such a system runs one network, or one replicate
+      of a limit, at a time, without a leading axis; `step(problem, training, state)` gives the predictions
+      it saw as well, `full(state)` says that another step might not fit, and `grow(state)` gives system and
+      state with larger buffers. `shared(problem, training)`: whether a step sees all training samples.
     """
 
     is_limit = False

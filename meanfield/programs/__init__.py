@@ -8,3 +8,19 @@
 with Gaussian matrices W named by strings, fields x (n, P) with one row a neuron, and coordinatewise JAX code
 for everything else. THEORY 3.4.
 """
+
+from meanfield.programs.arrays import Matrix, Scalar, Vector
+from meanfield.programs.gaussians import Antithetic, Independent
+from meanfield.programs.program import Program
+from meanfield.programs.samplers import Dense, MatrixFree
+
+__all__ = [
+    "Antithetic",
+    "Dense",
+    "Independent",
+    "Matrix",
+    "MatrixFree",
+    "Program",
+    "Scalar",
+    "Vector",
+]

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from meanfield.base.pytree import pytree, static
@@ -12,13 +13,25 @@ from meanfield.programs.matrix_free import RANK
 from meanfield.programs.trained import RevealedSystem
 
 
+def halving_variables(variables):
+    """What half the particles change in each of them."""
+    return {
+        f"{name}_halving": dataclasses.replace(
+            variable, long_name=f"change of the {variable.long_name} with half the particles"
+        )
+        for name, variable in variables.items()
+    }
+
+
 @pytree
 class ProgramLimit(RevealedSystem):
     """`count` replicates of `particles` particles each, in one causal pass.
 
     A direction q that a matrix meets has the image Σ_k u_k E[ζ_k q] + ξ: a fresh Gaussian ξ and the response
-    to the Gaussians ζ_k of the transpose, by integration by parts. The result is the mean over replicates,
-    its error their spread over √count (Student's t, count − 1 degrees of freedom).
+    to the Gaussians ζ_k of the transpose, by integration by parts. The result is the mean over replicates.
+    As many replicates run with half the particles. The bias O(rank/M) is as large as what halving changes, so
+    that the error is √(se² + max(0, mean over samples of (halving² − se(halving)²))), se that of the mean
+    (Student's t, count − 1 degrees of freedom).
     """
 
     held: Any
@@ -34,20 +47,35 @@ class ProgramLimit(RevealedSystem):
     is_limit = True
     dtype = "float64"
     kind = "the limit of a program"
-    error_from = "independent replicates"
-    variables = {**VARIABLES, **error_variables(VARIABLES), "rank": RANK}
+    error_from = "independent replicates, and half the particles"
+    variables = {**VARIABLES, **error_variables(VARIABLES), **halving_variables(VARIABLES), "rank": RANK}
 
     def with_particles(self, rows):
         return dataclasses.replace(self, rows=self.sampler.rows(rows))
 
+    def replicates(self, key):
+        """(system, key) of all that runs: `count` times M particles, then `count` times M/2."""
+        half = self.with_particles(max(2, self.rows // 2))
+        systems = [self] * self.count + [half] * self.count
+        return [(system, jax.random.fold_in(key, r)) for r, system in enumerate(systems)]
+
     def summarise(self, arrays):
-        """Replicates, second axis, to means and standard errors; of ranks the largest."""
+        """Replicates, second axis, to means, standard errors and what halving the particles changes; of
+        ranks the largest."""
         result = {}
         for name, values in arrays.items():
             if name == "rank":
                 result[name] = values.max(1)
                 continue
             with np.errstate(over="ignore", invalid="ignore"):  # just before training diverges
-                result[name] = values.mean(1)
-                result[f"{name}_error"] = values.std(1, ddof=1) / np.sqrt(values.shape[1])
+                full, half = values[:, : self.count], values[:, self.count :]
+                result[name] = full.mean(1)
+                change = half.mean(1) - result[name]
+                square = [v.var(1, ddof=1) / self.count for v in (full, half)]
+                excess = change**2 - square[0] - square[1]
+                axes = tuple(range(1, excess.ndim))
+                bias = np.maximum(0, excess.mean(axes, keepdims=True))
+                result[f"{name}_error"] = np.sqrt(square[0] + bias)
+                if name in self.variables:
+                    result[f"{name}_halving"] = change
         return result

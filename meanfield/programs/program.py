@@ -1,14 +1,13 @@
 """Tensor programs: the training of a network written once.  THEORY 3.4."""
 
-import dataclasses
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
-
-from meanfield.base.checks import fail, instance, integer
+from meanfield.base.checks import fail, instance, integer, number
 from meanfield.model.system import Law, Model
-from meanfield.programs.arrays import Matrix, Scalar, Vector, matrices
+from meanfield.programs.gaussians import Antithetic, Independent
+from meanfield.programs.held import held
+from meanfield.programs.limit import ProgramLimit
+from meanfield.programs.matrix_free import MatrixFreeNetwork
+from meanfield.programs.network import DenseNetwork
+from meanfield.programs.samplers import Dense, MatrixFree
 
 
 class Program(Model):
@@ -46,3 +45,50 @@ class Program(Model):
     def laws(self):
         source = "Dyer & Gur-Ari 2020; Bordelon & Pehlevan 2023; THEORY 9"
         return (Law("fluctuation", "width", -0.5, source), Law("bias", "width", -1.0, source))
+
+    def finite(self, width, *, sampler=Dense(), dtype="float32"):  # noqa: B008
+        """The network of width n: `Dense()`, every matrix drawn, or `MatrixFree(tolerance)`."""
+        return finite_network(held(self), width, sampler, dtype)
+
+    def limit(self, particles=None, replicates=8, *, sampler=Antithetic(), tolerance=1e-3):  # noqa: B008
+        """The infinite-width limit: see `MLP.limit`."""
+        return limit_of(held(self), particles, replicates, sampler, tolerance)
+
+
+def check_finite(width, sampler, dtype):
+    """(width, sampler, dtype as a word), each checked."""
+    width = integer("width", width, 1)
+    instance("sampler", sampler, (Dense, MatrixFree), "meanfield.Dense() or meanfield.MatrixFree()")
+    dtype = getattr(dtype, "__name__", None) or str(dtype)
+    if dtype not in ("float32", "float64"):
+        fail("dtype", "float32 or float64", dtype)
+    return width, sampler, dtype
+
+
+def is_matrix_free(width, sampler):
+    return isinstance(sampler, MatrixFree) and width > sampler.above
+
+
+def finite_network(program, width, sampler, dtype):
+    """The system of a held program at one width."""
+    width, sampler, dtype = check_finite(width, sampler, dtype)
+    if is_matrix_free(width, sampler):
+        return MatrixFreeNetwork(program, width, sampler.tolerance, dtype)
+    return DenseNetwork(program, width, dtype)
+
+
+def check_limit(particles, replicates, sampler, tolerance):
+    """(particles or None, replicates, sampler, tolerance), each checked."""
+    if particles is not None:
+        particles = integer("particles", particles, 2)
+    replicates = integer("replicates", replicates, 2)
+    rule = "meanfield.programs.Antithetic() or meanfield.programs.Independent()"
+    instance("sampler", sampler, (Antithetic, Independent), rule)
+    return particles, replicates, sampler, number("tolerance", tolerance, least=0, below=1)
+
+
+def limit_of(program, particles, replicates, sampler, tolerance):
+    """The limit of a held program."""
+    particles, replicates, sampler, tolerance = check_limit(particles, replicates, sampler, tolerance)
+    rows = None if particles is None else sampler.rows(particles)
+    return ProgramLimit(program, rows, replicates, sampler, tolerance)

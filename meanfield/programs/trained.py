@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.base.pytree import pytree, static
+from meanfield.base.precision import double
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.problem import Problem
 from meanfield.model.system import System
 from meanfield.programs.arrays import matrices, scalars, vectors
-from meanfield.programs.tall import moment
+from meanfield.programs.checked import check_program
+from meanfield.programs.held import released
 from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side
+from meanfield.programs.tall import moment
 
 FIRST = 32  # columns that a buffer has at least
 GROWTH = 1.5
@@ -30,18 +32,6 @@ class State(NamedTuple):
     bases: dict
     key: jax.Array
     finite: jax.Array
-
-
-@pytree
-class Held:
-    """A program that is not a pytree itself, as one without leaves."""
-
-    value: Any = static()
-
-
-def held(program):
-    """Something that passes through jit and gives the program back by `.value`."""
-    return Held(program) if jax.tree_util.all_leaves([program]) else program
 
 
 class Counting:
@@ -87,7 +77,7 @@ class RevealedSystem(System):
 
     @property
     def program(self):
-        return self.held.value if isinstance(self.held, Held) else self.held
+        return released(self.held)
 
     def check(self, problem, training):
         if not isinstance(training, GradientDescent):
@@ -95,6 +85,8 @@ class RevealedSystem(System):
                 f"Argument `training` must be GradientDescent for {self.kind}, whose updates must be linear "
                 f"in the gradient to keep their low rank, but is {type(training).__name__}."
             )
+        with double():
+            check_program(self.program, problem, training)
 
     def settled(self, problem):
         return self
@@ -131,9 +123,7 @@ class RevealedSystem(System):
         parameters, drawn = {}, {False: [], True: []}
         for label, (name, kind) in enumerate(sorted(vectors(arrays).items())):
             shape = (self.rows, kind.columns)
-            draws = self.sampler.draw(
-                jax.random.fold_in(key, label), shape, kind.odd, drawn[kind.odd], dtype
-            )
+            draws = self.sampler.draw(jax.random.fold_in(key, label), shape, kind.odd, drawn[kind.odd], dtype)
             drawn[kind.odd].append(draws)
             parameters[name] = kind.deviation * draws
         for label, (name, kind) in enumerate(sorted(scalars(arrays).items()), len(parameters)):
@@ -143,11 +133,13 @@ class RevealedSystem(System):
         for name in matrices(arrays):
             moved = jnp.zeros((self.rows, sizes[name, RIGHT]), dtype)
             parameters[name] = Weights(jnp.ones((), dtype), moved)
-            bases[name] = tuple(
-                empty_side(self.rows, sizes[name, side], dtype, self.sampler.matched) for side in (RIGHT, LEFT)
-            )
+            empty = lambda columns: empty_side(self.rows, columns, dtype, self.sampler.matched)  # noqa: E731
+            bases[name] = empty(sizes[name, RIGHT]), empty(sizes[name, LEFT])
         key = jax.random.key_data(jax.random.fold_in(key, 1 + len(arrays)))
         return State(parameters, training.init(parameters), bases, key, jnp.array(True))
+
+    def with_buffers(self, sizes):
+        return dataclasses.replace(self, sizes=sizes)
 
     def core(self):
         return self
@@ -262,7 +254,7 @@ class RevealedSystem(System):
 
     def features(self, network, x, layer):
         """x^l, (n, P)."""
-        return self.program.forward(self.reading(network, keep=False), network.parameters, x).features[layer - 1]
+        return self.forward(network, x).features[layer - 1]
 
     def feature_kernel(self, network, x, layer):
         """Φ^l(x, x') = E[x^l(x) x^l(x')], (P, P)."""
@@ -275,8 +267,12 @@ class RevealedSystem(System):
         kernel = self.program.tangent_kernel
         return lambda network, x: kernel(self.reading(network, keep=False), network.parameters, x)
 
+    def forward(self, network, x):
+        """The fields on inputs that are only looked at."""
+        return self.program.forward(self.reading(network, keep=False), network.parameters, x)
+
     def predict(self, network, x):
-        return self.program.forward(self.reading(network, keep=False), network.parameters, x).output
+        return self.forward(network, x).output
 
     def look(self, function, state, initial):
         """`function(network now, network at step 0)`."""
@@ -289,7 +285,7 @@ class RevealedSystem(System):
         itemsize = 4 if self.dtype == "float32" else 8
         arrays = self.program.arrays(problem)
         columns = 2 * sum(v.columns for v in vectors(arrays).values())
-        for (name, side), size in self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes:
+        for (_, side), size in self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes:
             columns += size * (2 + (side == RIGHT) * (1 + training.has_momentum) + self.sampler.matched)
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         columns += 8 * samples * (1 + len(matrices(arrays)))

@@ -71,19 +71,19 @@ def _look(observable, system, problem, state, initial):
 def follow_growing(system, problem, training, keys, record, observables=(), report=None):
     """As `follow`, one network or one replicate after another; (step, network, …) arrays."""
     if system.is_limit:
-        root = keys[0]
-        each = [jax.random.fold_in(root, r)[None] for r in range(system.count)]
+        each = system.replicates(keys[0])
     else:
-        each = [keys[0][i : i + 1] for i in range(keys[0].shape[0])]
-    found = []
-    for i, own in enumerate(each):
+        each = [(system, keys[0][i]) for i in range(keys[0].shape[0])]
+    parts, sizes = [], None
+    for own, key in each:
         share = None
         if report is not None:  # a limit counts its steps once
             share = (lambda steps: report(steps / len(each))) if system.is_limit else report
-        found.append(_one(system, problem, training, own, record, observables, share))
-        if i == 0:
-            system = found[0][0]  # the next one needs buffers of about that size
-    system, parts = found[-1][0], [trajectory for _, trajectory in found]
+        if sizes is not None:
+            own = own.with_buffers(sizes)  # those of the first: nothing is compiled again
+        ended, trajectory = _one(own, problem, training, key[None], record, observables, share)
+        sizes = sizes or ended.sizes
+        parts.append(trajectory)
     arrays = {n: np.concatenate([p.arrays[n] for p in parts], 1) for n in parts[0].arrays}
     observed = {}
     for o in observables:

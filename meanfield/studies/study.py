@@ -41,6 +41,7 @@ class Study:
     memory: float | None = None
     response: Response | None = None
     dtype: str = "float32"
+    sampler: object = None
 
     def __post_init__(self):
         instance("model", self.model, Model, "a model such as meanfield.TwoLayer(...)")
@@ -77,7 +78,7 @@ class Study:
 
     def system(self, size):
         """The finite network of a size."""
-        return self.model.finite(**size, dtype=self.dtype)
+        return finite_system(self.model, size, self.dtype, self.sampler)
 
     def grid(self):
         """All combinations of sizes, as dictionaries."""
@@ -90,6 +91,7 @@ class Study:
         """What all results of one store share."""
         with double():
             precision = {} if self.dtype == "float32" else {"dtype": self.dtype}
+            precision |= {} if self.sampler is None else {"sampler": describe(self.sampler)}
             return json.loads(
                 json.dumps(
                     {
@@ -250,7 +252,7 @@ class _Work:
         futures = {}
         if self.executor is not None:
             arguments = (study.problem, study.training, study.key, study.record, study.observe, self.memory)
-            arguments += (study.dtype,)
+            arguments += (study.dtype, study.sampler)
             for cell in missing:
                 futures[_name(cell)] = self.executor.submit(compute_cell, study.model, *cell, *arguments)
         parts = {}
@@ -265,7 +267,8 @@ class _Work:
                 unit = self._work_of(size) / study.training.steps
                 return compute_cell(
                     study.model, size, first, count, study.problem, study.training, study.key, study.record,
-                    study.observe, self.memory, study.dtype, lambda steps: self.bar.advance(unit * steps),
+                    study.observe, self.memory, study.dtype, study.sampler,
+                    lambda steps: self.bar.advance(unit * steps),
                 )  # fmt: skip
 
             parts.setdefault(tuple(size.items()), []).append(self.kept(description, compute))
@@ -273,6 +276,8 @@ class _Work:
         for size, pieces in parts.items():
             joined = xr.concat(pieces, "seed", join="exact", data_vars="minimal", combine_attrs="override")
             networks.append(joined.isel(seed=slice(0, study.seeds)).expand_dims({k: [v] for k, v in size}))
+        common = set.intersection(*(set(network.data_vars) for network in networks))
+        networks = [network[[n for n in network.data_vars if n in common]] for network in networks]
         finite = xr.combine_by_coords(networks, join="exact", combine_attrs="override", data_vars="minimal")
         finite = finite.transpose(*study.sizes, "seed", "step", ...)
         laws = json.dumps([dataclasses.asdict(law) for law in study.model.laws()])
@@ -367,14 +372,21 @@ def _name(cell):
 
 
 def compute_cell(
-    model, size, first, count, problem, training, key, record, observe, memory, dtype="float32", report=None
-):
+    model, size, first, count, problem, training, key, record, observe, memory, dtype="float32",
+    sampler=None, report=None,
+):  # fmt: skip
     """One cell: networks of one size, seeds first ... first + count − 1."""
     numbers = list(range(first, first + count))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training diverged", RuntimeWarning)
-        system = model.finite(**size, dtype=dtype)
+        system = finite_system(model, size, dtype, sampler)
         return run(system, problem, training, numbers, key, record, observe, memory, report)
+
+
+def finite_system(model, size, dtype, sampler):
+    """The network of a size; `sampler` None leaves the choice to the model."""
+    options = {} if sampler is None else {"sampler": sampler}
+    return model.finite(**size, dtype=dtype, **options)
 
 
 def smallest_errors(finite):
@@ -436,6 +448,7 @@ def study(
     response=None,
     executor=None,
     dtype="float32",
+    sampler=None,
 ):
     """Train networks of every size and many seeds, compute their limit, compare.
 
@@ -453,6 +466,8 @@ def study(
             (a control variate, so that the bias can be seen) and the predicted spread in `/fluctuation`.
         executor: anything with `submit`, such as a Dask client, that computes cells elsewhere.
         dtype: precision of the networks, float32 or float64; draws are the same in both.
+        sampler: how networks are sampled, for models that can choose: `Dense()`, or `MatrixFree(tolerance,
+            above=4096)`, which draws networks up to that width densely and wider ones without matrices.
     Returns:
         xarray.DataTree with `/finite` (sizes, seed, step, ...), `/limit`, `/fit` (see `compare`).
     Raises:
@@ -460,8 +475,9 @@ def study(
             cannot be written to is a ValueError.
     """
     settings = Study(
-        model, problem, training, sizes, seeds, limit, key, record, observe, memory, response, dtype
-    )
+        model, problem, training, sizes, seeds, limit, key, record, observe, memory, response, dtype,
+        sampler,
+    )  # fmt: skip
     return settings.run(store, progress=progress, executor=executor)
 
 

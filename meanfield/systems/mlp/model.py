@@ -6,10 +6,9 @@ from meanfield.base.checks import boolean, fail, instance, integer, number
 from meanfield.model.activation import Activation
 from meanfield.model.parametrization import Parametrization
 from meanfield.model.system import Law, Model
-from meanfield.programs.gaussians import Antithetic, Independent
-from meanfield.programs.limit import ProgramLimit
-from meanfield.programs.matrix_free import MatrixFreeNetwork
-from meanfield.programs.samplers import Dense, MatrixFree
+from meanfield.programs.gaussians import Antithetic
+from meanfield.programs.program import check_finite, check_limit, finite_network, is_matrix_free, limit_of
+from meanfield.programs.samplers import Dense
 from meanfield.systems.mlp.descent import descent_program
 from meanfield.systems.mlp.kernel_limit import MLPKernelLimit
 from meanfield.systems.mlp.kernels import initial_kernel
@@ -73,22 +72,18 @@ class MLP(Model):
 
         Args:
             width: n.
-            sampler: `meanfield.Dense()`, every matrix drawn, or `meanfield.MatrixFree(tolerance)`, a network of
-                the same law without its matrices, for gradient descent at any width.
+            sampler: `meanfield.Dense()`, every matrix drawn, or `meanfield.MatrixFree(tolerance)`, a network
+                of the same law without its matrices, for gradient descent at any width.
             dtype: float32 or float64; draws of a dense network are the same in both.
         """
-        width = integer("width", width, 1)
-        instance("sampler", sampler, (Dense, MatrixFree), "meanfield.Dense() or meanfield.MatrixFree()")
-        dtype = getattr(dtype, "__name__", None) or str(dtype)
-        if dtype not in ("float32", "float64"):
-            fail("dtype", "float32 or float64", dtype)
-        if isinstance(sampler, MatrixFree) and width > sampler.above:
+        width, sampler, dtype = check_finite(width, sampler, dtype)
+        if is_matrix_free(width, sampler):
             if self.centred:
                 raise ValueError(
                     "Argument `sampler` must be Dense() for a centred network, whose initial function is "
                     f"needed at every step, but is {sampler!r}."
                 )
-            return MatrixFreeNetwork(descent_program(self, width), width, sampler.tolerance, dtype)
+            return finite_network(descent_program(self, width), width, sampler, dtype)
         s = scales(self.parametrization, self.hidden_layers, width, self.weight_variance, self.bias_variance)
         program = Program(self.activation, self.hidden_layers, self.bias, self.richness, s)
         rates = descent_rates(self.parametrization, self.hidden_layers, width)
@@ -115,18 +110,12 @@ class MLP(Model):
         Cost: replicates · M · rank · P operations a step and M · rank numbers.
         Source: Yang & Hu 2021; Bordelon & Pehlevan 2022. THEORY 3.2.
         """
-        if particles is not None:
-            particles = integer("particles", particles, 2)
-        replicates = integer("replicates", replicates, 2)
-        rule = "meanfield.programs.Antithetic() or meanfield.programs.Independent()"
-        instance("sampler", sampler, (Antithetic, Independent), rule)
-        tolerance = number("tolerance", tolerance, least=0, below=1)
+        checked = check_limit(particles, replicates, sampler, tolerance)
         regime = self.parametrization.regime(self.hidden_layers)
         if regime == "kernel":
             return MLPKernelLimit(self, particles or 4096)
         if regime == "feature learning":
-            rows = None if particles is None else sampler.rows(particles)
-            return ProgramLimit(descent_program(self, None), rows, replicates, sampler, tolerance)
+            return limit_of(descent_program(self, None), *checked)
         raise ValueError(
             f"Argument `parametrization` must have a limit, but {self.parametrization!r} is {regime} with "
             f"{self.hidden_layers} hidden layers: {' '.join(self.parametrization.breaks(self.hidden_layers))}"

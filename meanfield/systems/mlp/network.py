@@ -136,6 +136,10 @@ class MLPNetwork(System):
         return jax.tree.map(lambda leaf: leaf[0], self.start(problem, training, key[None]))
 
     @property
+    def rows(self):
+        return self.width
+
+    @property
     def layers(self):
         return self.program.hidden_layers
 
