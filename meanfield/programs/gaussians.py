@@ -2,11 +2,9 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from meanfield.base.checks import boolean
-from meanfield.programs.tall import combine, moment, project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +31,16 @@ class Antithetic:
         """An even number."""
         return particles + particles % 2
 
-    def draw(self, key, shape, odd, blocks, dtype):
-        """N(0, 1) entries (M, P); `blocks` (M, R) are draws of the same kind that these must match."""
-        half = jax.random.normal(key, (shape[0] // 2, shape[1]), dtype)
+    def drawn(self, rows):
+        """How many of the rows are drawn; `arrange` gives the others."""
+        return rows // 2
+
+    def arrange(self, half, odd, blocks, xp=jnp):
+        """All rows (M, P) from N(0, 1) draws (M/2, P); `blocks` are (M, R) draws of the same kind that these
+        must match. `xp` is the array module, numpy or its JAX namesake."""
         if self.matched:
-            half = _matched(half, [block[: shape[0] // 2] for block in blocks], centred=not odd)
-        return jnp.concatenate([half, -half if odd else half])
+            half = _matched(half, [block[: len(half)] for block in blocks], not odd, xp)
+        return xp.concatenate([half, -half if odd else half])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,20 +52,23 @@ class Independent:
     def rows(self, particles):
         return particles
 
-    def draw(self, key, shape, odd, blocks, dtype):
-        return jax.random.normal(key, shape, dtype)
+    def drawn(self, rows):
+        return rows
+
+    def arrange(self, draws, odd, blocks, xp=jnp):
+        return draws
 
 
-def _matched(half, blocks, centred):
+def _matched(half, blocks, centred, xp):
     """Draws made orthogonal to earlier ones (and to 1 if centred) and orthonormal, where there is room."""
     rows, columns = half.shape
-    taken = sum(((block != 0).any(0).sum() for block in blocks), start=jnp.zeros((), int))
-    ones = [jnp.ones((rows, 1), half.dtype)] if centred else []
+    taken = sum(((block != 0).any(0).sum() for block in blocks), start=xp.zeros((), int))
+    ones = [xp.ones((rows, 1), half.dtype)] if centred else []
     found = half
     for _ in range(2):
-        for basis in ([b] for b in (*ones, *blocks)):
-            found = found - combine(basis, project(basis, found))
-    gram = moment(found, found)
-    factor = jnp.linalg.cholesky(gram)
-    found = jax.scipy.linalg.solve_triangular(factor, found.T, lower=True).T
-    return jnp.where(taken + columns <= rows // 2, found, half)
+        for basis in (*ones, *blocks):
+            found = found - basis @ (basis.T @ found / rows)
+    values, rotation = xp.linalg.eigh(found.T @ found / rows)
+    weight = 1 / xp.sqrt(xp.maximum(values, 1e-30))
+    found = found @ (rotation * weight[None] @ rotation.T)
+    return xp.where(taken + columns <= rows // 2, found, half)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from meanfield.programs.tall import combine, moment, new_directions, outer, place, project, remainder_size
 
@@ -43,8 +44,8 @@ class Weights(NamedTuple):
 
 
 def empty_side(rows, columns, dtype, matched=False):
-    zeros = lambda: jnp.zeros((rows, columns), dtype)  # noqa: E731
-    return Side(zeros(), zeros(), jnp.zeros((), jnp.int32), zeros() if matched else None)
+    zeros = lambda: np.zeros((rows, columns), dtype)  # noqa: E731
+    return Side(zeros(), zeros(), np.zeros((), np.int32), zeros() if matched else None)
 
 
 class Revealed:
@@ -127,7 +128,7 @@ class Revealed:
         def nothing(x, rest):
             more = jnp.zeros((x.shape[1], x.shape[1]), c.dtype)
             added = empty_side(*x.shape, x.dtype, own.noise is not None)
-            return added, jnp.concatenate([c, more])
+            return jax.tree.map(jnp.asarray, added), jnp.concatenate([c, more])
 
         added, c = jax.lax.cond(remainder_size(rest) > least, reveal, nothing, x, rest)
         if self.keep:

@@ -14,11 +14,12 @@ from meanfield.model.problem import Problem
 from meanfield.model.system import System
 from meanfield.programs.arrays import matrices, scalars, vectors
 from meanfield.programs.checked import check_program
+from meanfield.programs.draws import gaussian_vectors
 from meanfield.programs.held import released
 from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side
 from meanfield.programs.tall import moment
 
-FIRST = 32  # columns that a buffer has at least
+SMALL_BUFFER = 1e7  # bytes up to which a buffer starts with room for what most trainings reveal
 GROWTH = 1.5
 TILE = 16  # buffers have a multiple of so many columns
 
@@ -94,7 +95,12 @@ class RevealedSystem(System):
     def plan(self, problem, training, seeds, memory, looks=False):
         """With the columns that a step needs and buffers to begin with."""
         needs = self.counted(problem, training)
-        sizes = tuple((place, _tiled(max(FIRST, 2 * columns))) for place, columns in needs)
+        itemsize = 4 if self.dtype == "float32" else 8
+        room = int(SMALL_BUFFER / (itemsize * self.rows))
+        sizes = tuple(
+            (place, _tiled(max(2 * columns, min((training.steps + 1) * columns, 12 * columns, room))))
+            for place, columns in needs
+        )
         arrays = self.program.arrays(problem)
         deviations = tuple((name, float(arrays[name].deviation)) for name in matrices(arrays))
         return dataclasses.replace(self, needs=needs, sizes=sizes, deviations=deviations), 1
@@ -117,25 +123,27 @@ class RevealedSystem(System):
     # -- the state ---------------------------------------------------------------------------------------
 
     def start(self, problem, training, keys):
-        """The state at step 0 of the network (or replicate) of the first of the keys."""
-        arrays, dtype = self.program.arrays(problem), jnp.dtype(self.dtype)
-        key = jax.random.fold_in(keys[0], 0x72657665)
-        parameters, drawn = {}, {False: [], True: []}
-        for label, (name, kind) in enumerate(sorted(vectors(arrays).items())):
-            shape = (self.rows, kind.columns)
-            draws = self.sampler.draw(jax.random.fold_in(key, label), shape, kind.odd, drawn[kind.odd], dtype)
+        """The state at step 0 of the network (or replicate) of the first of the keys; drawn on the host."""
+        arrays, dtype = self.program.arrays(problem), np.dtype(self.dtype)
+        labels = {name: label for label, name in enumerate(sorted(arrays))}
+        parameters, drawn, sampler = {}, {False: [], True: []}, self.sampler
+        for name, kind in sorted(vectors(arrays).items()):
+            rows = sampler.drawn(self.rows)
+            draws = gaussian_vectors(keys[:1], labels[name], rows, kind.columns, dtype)[0]
+            draws = sampler.arrange(draws, kind.odd, drawn[kind.odd], np)
             drawn[kind.odd].append(draws)
-            parameters[name] = kind.deviation * draws
-        for label, (name, kind) in enumerate(sorted(scalars(arrays).items()), len(parameters)):
-            own = jax.random.fold_in(key, label)
-            parameters[name] = kind.deviation * jax.random.normal(own, kind.shape, dtype)
+            parameters[name] = jnp.asarray(kind.deviation * draws, dtype)
+        for name, kind in scalars(arrays).items():
+            draws = gaussian_vectors(keys[:1], labels[name], 1, math.prod(kind.shape), dtype)
+            parameters[name] = jnp.asarray(kind.deviation * draws.reshape(kind.shape), dtype)
         sizes, bases = dict(self.sizes), {}
         for name in matrices(arrays):
-            moved = jnp.zeros((self.rows, sizes[name, RIGHT]), dtype)
-            parameters[name] = Weights(jnp.ones((), dtype), moved)
-            empty = lambda columns: empty_side(self.rows, columns, dtype, self.sampler.matched)  # noqa: E731
-            bases[name] = empty(sizes[name, RIGHT]), empty(sizes[name, LEFT])
-        key = jax.random.key_data(jax.random.fold_in(key, 1 + len(arrays)))
+            moved = np.zeros((self.rows, sizes[name, RIGHT]), dtype)
+            parameters[name] = Weights(jnp.ones((), dtype), jnp.asarray(moved))
+            empty = [empty_side(self.rows, sizes[name, side], dtype, sampler.matched) for side in (0, 1)]
+            bases[name] = tuple(jax.tree.map(jnp.asarray, side) for side in empty)
+        # The draws of matrices are fold_in(key, 0), those of vectors block by block from other numbers.
+        key = jnp.asarray(np.asarray(jax.random.key_data(keys[0])))
         return State(parameters, training.init(parameters), bases, key, jnp.array(True))
 
     def with_buffers(self, sizes):
@@ -146,11 +154,11 @@ class RevealedSystem(System):
 
     def full(self, state):
         """Whether another step might not fit into the buffers."""
-        short = [jnp.array(False)]
+        short = np.False_
         for (name, side), need in self.needs:
             own = state.bases[name][side]
-            short.append(own.rank + need > own.basis.shape[1])
-        return jnp.stack(short).any()
+            short = short | (own.rank + need > own.basis.shape[1])
+        return short
 
     def grow(self, state):
         """(system, state) with larger buffers where another step might not fit."""
@@ -184,12 +192,13 @@ class RevealedSystem(System):
     def reading(self, network, keep):
         """`ops` on a state or on what is looked at."""
         names = sorted(network.bases)
-        key = jax.random.wrap_key_data(network.key)
+        key = jax.random.fold_in(jax.random.wrap_key_data(network.key), 0x72657665)
 
         def draw(name, side, rank, shape, blocks):
-            own = jax.random.fold_in(key, 2 * names.index(name) + side)
-            own = jax.random.fold_in(own, rank)
-            return self.sampler.draw(own, shape, side == LEFT, blocks, jnp.dtype(self.dtype))
+            own = jax.random.fold_in(jax.random.fold_in(key, 2 * names.index(name) + side), rank)
+            rows = self.sampler.drawn(shape[0])
+            draws = jax.random.normal(own, (rows, shape[1]), jnp.dtype(self.dtype))
+            return self.sampler.arrange(draws, side == LEFT, blocks)
 
         weights = {name: network.parameters[name] for name in names}
         deviations = dict(self.deviations)
@@ -304,7 +313,9 @@ def _tiled(columns):
 
 
 def _padded(array, columns):
-    return jnp.pad(array, [(0, 0), (0, columns - array.shape[1])])
+    wide = np.zeros((array.shape[0], columns), array.dtype)
+    wide[:, : array.shape[1]] = np.asarray(array)
+    return jnp.asarray(wide)
 
 
 def _widened(side, columns):

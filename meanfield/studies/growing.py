@@ -14,7 +14,6 @@ import numpy as np
 from meanfield.studies.trajectory import BLOCK, Trajectory, mark_bad, traces
 
 
-@functools.partial(jax.jit, donate_argnums=(3,))
 def _advance(system, problem, training, state, counts):
     """For every entry of `counts`: look, then take that many steps as long as they fit.
 
@@ -59,6 +58,13 @@ def _advance(system, problem, training, state, counts):
 
     (state, bad), (seen, at) = jax.lax.scan(segment, (state, jnp.full((), -1, jnp.int32)), counts)
     return state, bad, seen, at
+
+
+_quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+advance = jax.jit(_advance, donate_argnums=(3,))
+# Half the time to compile, for trainings that take less than that.
+advance_quickly = jax.jit(_advance, donate_argnums=(3,), compiler_options=_quick)
+QUICK = 2e10  # operations up to which it is worth it
 
 
 @functools.partial(jax.jit, static_argnames="observable")
@@ -111,6 +117,8 @@ def _one(system, problem, training, keys, record, observables, report):
     wanted = {int(s) for steps, _ in observed.values() for s in steps}
     steps = [int(s) for s in np.union1d(np.concatenate([[0], record]), sorted(wanted))]
     last, kept, here, bad, looked = steps[-1], {}, 0, -1, set()
+    work = system.operations(problem, training) * training.steps
+    take = advance_quickly if work < QUICK else advance
     while True:
         while bool(system.full(state)):
             system, state = system.grow(state)
@@ -128,7 +136,7 @@ def _one(system, problem, training, keys, record, observables, report):
             counts = np.array([1])  # the last look comes with a step that is thrown away
         padded = np.zeros(min(BLOCK, len(steps)), np.int32)
         padded[: len(counts)] = counts
-        state, wrong, seen, at = _advance(system, problem, training, state, jnp.asarray(padded))
+        state, wrong, seen, at = take(system, problem, training, state, jnp.asarray(padded))
         seen, at = jax.tree.map(np.asarray, seen), np.asarray(at)
         for j, s in enumerate(at):
             if s >= 0 and int(s) in steps:
