@@ -69,6 +69,6 @@ def _matched(half, blocks, centred, xp):
         for basis in (*ones, *blocks):
             found = found - basis @ (basis.T @ found / rows)
     values, rotation = xp.linalg.eigh(found.T @ found / rows)
-    weight = 1 / xp.sqrt(xp.maximum(values, 1e-30))
+    weight = xp.where(values > 1e-9, 1 / xp.sqrt(xp.maximum(values, 1e-9)), 0)  # columns may be zero
     found = found @ (rotation * weight[None] @ rotation.T)
     return xp.where(taken + columns <= rows // 2, found, half)

@@ -21,7 +21,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.programs.tall import combine, moment, new_directions, outer, place, project, remainder_size
+from meanfield.programs.tall import (
+    combine,
+    least_size,
+    moment,
+    new_directions,
+    outer,
+    place,
+    project,
+    remainder_size,
+)
 
 RIGHT, LEFT = 0, 1
 
@@ -52,8 +61,9 @@ class Revealed:
     """`ops` over bases {name: (right Side, left Side)} and weights {name: Weights}.
 
     Args:
-        draw: (name, side, rank, shape, blocks) → N(0, 1) entries for the images of new directions, the same
-            for the same position in a basis; `blocks` are the Gaussians of that side drawn before.
+        draw: (name, side, rank, count, shape, blocks) → N(0, 1) entries, at least in the first `count`
+            columns, for the images of new directions, the same for the same position in a basis; `blocks` are the
+            Gaussians of that side drawn before.
         deviations: {name: standard deviation of √n W₀'s entries}.
         finite: whether images are conditioned on a matrix of n rows, or those of the limit.
         tolerance: part of a vector, relative to the largest of its block, that may be dropped.
@@ -114,16 +124,15 @@ class Revealed:
         c = project(blocks, x)
         rest = x - combine(blocks, c)
         scale = jnp.square(x.astype(jnp.float64)).mean(0).max()
-        eps = float(jnp.finfo(x.dtype).eps)
-        least = max(self.tolerance, 50 * eps) ** 2 * scale
+        least = least_size(x.dtype, self.tolerance) ** 2 * scale
         own = self.bases[name][side]
         rank = own.rank + sum(extra.basis.shape[1] for extra in self._extra[name, side])
 
         def reveal(x, rest):
             q, count = new_directions(blocks, rest, scale, self.tolerance)
-            image, noise = self._image(name, side, q, rank)
-            added = Side(q, image, count.astype(jnp.int32), None if own.noise is None else noise)
-            return added, project([*blocks, q], x)
+            image, noise = self._image(name, side, q, count, rank)
+            added = Side(q, image, count, None if own.noise is None else noise)
+            return added, jnp.concatenate([c, project([q], x)])
 
         def nothing(x, rest):
             more = jnp.zeros((x.shape[1], x.shape[1]), c.dtype)
@@ -148,12 +157,14 @@ class Revealed:
         self._seen[name, side, id(x)] = (x, c)
         return c
 
-    def _image(self, name, side, q, rank):
-        """W₀q (or W₀ᵀq) of new directions, given all that is known of W₀, and its Gaussian part."""
+    def _image(self, name, side, q, count, rank):
+        """W₀q (or W₀ᵀq) of new directions, the first `count` columns, given all that is known of W₀, and its
+        Gaussian part; zero columns after them."""
         others, images = self._blocks(name, 1 - side), self._images(name, 1 - side)
-        noise = self.draw(name, side, rank, q.shape, self._noise(side))
+        noise = self.draw(name, side, rank, count, q.shape, self._noise(side))
+        kept = (jnp.arange(q.shape[1]) < count)[None]
+        noise = jnp.where(kept, noise, 0)
+        c = project(images, q)
         if self.finite:
-            noise = noise - combine(others, project(others, noise))
-        kept = (q != 0).any(0)[None]
-        image = jnp.where(kept, combine(others, project(images, q)) + noise, 0)
-        return image, jnp.where(kept, noise, 0)
+            c = c - project(others, noise)
+        return jnp.where(kept, combine(others, c) + noise, 0), noise

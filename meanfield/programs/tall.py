@@ -54,28 +54,34 @@ def remainder_size(r):
 def new_directions(blocks, r, scale, tolerance):
     """Orthonormal directions that a remainder adds to a basis.
 
-    r (n, P), once made orthogonal to the blocks, has the Gram matrix E[r rᵀ]; its eigenvectors with an
-    eigenvalue above tolerance² · scale give the directions. In float64 with a tolerance below 1e-6 this is
-    done twice, as an eigenvalue of a Gram matrix is accurate to eps of the largest only; directions below 50
-    roundings of x itself are none.
+    r (n, P), orthogonal to the blocks up to rounding, has the Gram matrix E[r rᵀ]; its eigenvectors with an
+    eigenvalue above tolerance² · scale give the directions, made orthogonal to the blocks once more at unit
+    length. In float64 with a tolerance below 1e-6 this is done twice, as an eigenvalue of a Gram matrix is
+    accurate to eps of the largest only; directions below 50 roundings of x itself are none.
 
     Returns:
         (directions (n, P), the kept ones first and zero columns after them, and how many are kept).
+    Cost: two passes over the blocks a round.
     """
-    eps = float(jnp.finfo(r.dtype).eps)
-    least = max(tolerance, 50 * eps) ** 2 * scale
-    found = []
-    for _ in range(2 if r.dtype == jnp.float64 and tolerance < SMALL else 1):
-        r = r - combine([*blocks, *found], project([*blocks, *found], r))
-        found.append(_orthonormal([*blocks, *found], r, least))
-    q = jnp.concatenate(found, 1)
-    kept = (q != 0).any(0)
-    order = jnp.argsort(~kept, stable=True)[: r.shape[1]]
-    return q[:, order], kept.sum()
+    least = least_size(r.dtype, tolerance) ** 2 * scale
+    q, count = _orthonormal(blocks, r, least)
+    if r.dtype == jnp.float64 and tolerance < SMALL:
+        blocks = [*blocks, q]
+        r = r - combine(blocks, project(blocks, r))
+        more, further = _orthonormal(blocks, r, least)
+        # Kept columns come first in both, and together they are at most P.
+        wide = jnp.pad(q, [(0, 0), (0, r.shape[1])])
+        q, count = place(wide, more, jnp.zeros_like(count), count)[:, : r.shape[1]], count + further
+    return q, count
+
+
+def least_size(dtype, tolerance):
+    """Part of a vector, relative to the largest of its block, below which it counts as nothing."""
+    return max(tolerance, 50 * float(jnp.finfo(dtype).eps))
 
 
 def _orthonormal(blocks, r, least):
-    """Unit directions of r with eigenvalues above `least`, zero columns in place of the others."""
+    """Unit directions of r with eigenvalues above `least`, zero columns after them, and their number."""
     gram = moment(r.astype(jnp.float64), r.astype(jnp.float64))
     values, rotation = jnp.linalg.eigh((gram + gram.T) / 2)
     values, rotation = values[::-1], rotation[:, ::-1]
@@ -88,4 +94,4 @@ def _orthonormal(blocks, r, least):
     factor = jnp.linalg.cholesky((gram + gram.T) / 2)
     factor = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(gram)), lower=True)
     q = jnp.einsum("np,qp->nq", q, factor.astype(q.dtype), precision=HIGHEST)
-    return jnp.where(keep[None], q, 0)
+    return jnp.where(keep[None], q, 0), keep.sum().astype(jnp.int32)

@@ -194,10 +194,15 @@ class RevealedSystem(System):
         names = sorted(network.bases)
         key = jax.random.fold_in(jax.random.wrap_key_data(network.key), 0x72657665)
 
-        def draw(name, side, rank, shape, blocks):
-            own = jax.random.fold_in(jax.random.fold_in(key, 2 * names.index(name) + side), rank)
-            rows = self.sampler.drawn(shape[0])
-            draws = jax.random.normal(own, (rows, shape[1]), jnp.dtype(self.dtype))
+        def draw(name, side, rank, count, shape, blocks):
+            own = jax.random.fold_in(key, 2 * names.index(name) + side)
+            rows, dtype = self.sampler.drawn(shape[0]), jnp.dtype(self.dtype)
+
+            def column(i, drawn):
+                new = jax.random.normal(jax.random.fold_in(own, rank + i), (rows, 1), dtype)
+                return jax.lax.dynamic_update_slice(drawn, new, (jnp.zeros_like(i), i))
+
+            draws = jax.lax.fori_loop(0, count, column, jnp.zeros((rows, shape[1]), dtype))
             return self.sampler.arrange(draws, side == LEFT, blocks)
 
         weights = {name: network.parameters[name] for name in names}
