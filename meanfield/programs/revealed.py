@@ -62,8 +62,8 @@ class Revealed:
 
     Args:
         draw: (name, side, rank, count, shape, blocks) → N(0, 1) entries, at least in the first `count`
-            columns, for the images of new directions, the same for the same position in a basis; `blocks` are the
-            Gaussians of that side drawn before.
+            columns, for the images of new directions, the same for the same position in a basis; `blocks`
+            are the Gaussians of that side drawn before.
         deviations: {name: standard deviation of √n W₀'s entries}.
         finite: whether images are conditioned on a matrix of n rows, or those of the limit.
         tolerance: part of a vector, relative to the largest of its block, that may be dropped.

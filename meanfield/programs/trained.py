@@ -103,7 +103,7 @@ class RevealedSystem(System):
         )
         arrays = self.program.arrays(problem)
         deviations = tuple((name, float(arrays[name].deviation)) for name in matrices(arrays))
-        return dataclasses.replace(self, needs=needs, sizes=sizes, deviations=deviations), 1
+        return dataclasses.replace(self, needs=needs, sizes=sizes, deviations=deviations), seeds
 
     def counted(self, problem, training):
         """((name, side), columns) that one step of training adds to the bases at most."""

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meanfield.studies.checkpoint import LARGEST, flattened, nested
 from meanfield.studies.trajectory import BLOCK, Trajectory, mark_bad, traces
 
 
@@ -74,22 +75,35 @@ def _look(observable, system, problem, state, initial):
     return system.look(lambda m, m0: observable.compute(system, problem, m, m0), state, initial)
 
 
-def follow_growing(system, problem, training, keys, record, observables=(), report=None):
-    """As `follow`, one network or one replicate after another; (step, network, …) arrays."""
+def follow_growing(system, problem, training, keys, record, observables=(), report=None, checkpoint=None):
+    """As `follow`, one network or one replicate after another; (step, network, …) arrays.
+
+    With a `checkpoint` a killed run goes on where it stood; the result has the same bits.
+    """
     if system.is_limit:
         each = system.replicates(keys[0])
     else:
         each = [(system, keys[0][i]) for i in range(keys[0].shape[0])]
+    kept = (checkpoint.load() if checkpoint is not None else None) or {}
     parts, sizes = [], None
-    for own, key in each:
+    for i, (own, key) in enumerate(each):
         share = None
         if report is not None:  # a limit counts its steps once
             share = (lambda steps: report(steps / len(each))) if system.is_limit else report
         if sizes is not None:
             own = own.with_buffers(sizes)  # those of the first: nothing is compiled again
-        ended, trajectory = _one(own, problem, training, key[None], record, observables, share)
-        sizes = sizes or ended.sizes
-        parts.append(trajectory)
+        run = _Run(own, problem, training, record, observables, share)
+        saved = nested(kept, f"part/{i}")
+        if not saved or not bool(saved["over"]):
+            save = None if checkpoint is None else _saving(checkpoint, kept, f"part/{i}")
+            run.begin(key[None], saved)
+            run.go(save)
+            saved = nested(flattened(run.saved(state=False), "part"), "part")
+            kept |= flattened(saved, f"part/{i}")
+        else:
+            run.restore(saved)
+        sizes = sizes or run.system.sizes
+        parts.append(run.trajectory())
     arrays = {n: np.concatenate([p.arrays[n] for p in parts], 1) for n in parts[0].arrays}
     observed = {}
     for o in observables:
@@ -109,58 +123,128 @@ def follow_growing(system, problem, training, keys, record, observables=(), repo
     return Trajectory(arrays, parts[0].steps, observed, bad, parts[-1].state)
 
 
-def _one(system, problem, training, keys, record, observables, report):
-    """(system with the buffers it ended with, Trajectory of one network)."""
-    state = system.start(problem, training, keys)
-    initial = jax.tree.map(jnp.copy, state) if observables else None
-    observed = {o: (o.steps(training.steps), []) for o in observables}
-    wanted = {int(s) for steps, _ in observed.values() for s in steps}
-    steps = [int(s) for s in np.union1d(np.concatenate([[0], record]), sorted(wanted))]
-    last, kept, here, bad, looked = steps[-1], {}, 0, -1, set()
-    work = system.operations(problem, training) * training.steps
-    take = advance_quickly if work < QUICK else advance
-    while True:
-        while bool(system.full(state)):
-            system, state = system.grow(state)
-        if here in wanted - looked:
-            looked.add(here)
-            for o, (at, values) in observed.items():
-                if here in at:
-                    seen = _look(o, system, problem, state, initial)
-                    values.append(jax.tree.map(lambda v: np.asarray(v)[None], seen))
-        stops = [s for s in steps if s > here]
-        if stops:
-            stops = stops[: 1 + next(i for i, s in enumerate(stops) if s in wanted or s == last)][:BLOCK]
-            counts = np.diff([here, *stops])
-        else:
-            counts = np.array([1])  # the last look comes with a step that is thrown away
-        padded = np.zeros(min(BLOCK, len(steps)), np.int32)
-        padded[: len(counts)] = counts
-        state, wrong, seen, at = take(system, problem, training, state, jnp.asarray(padded))
-        seen, at = jax.tree.map(np.asarray, seen), np.asarray(at)
-        for j, s in enumerate(at):
-            if s >= 0 and int(s) in steps:
-                kept[int(s)] = {name: value[j] for name, value in seen.items()}
-        before, here = here, int(training.count(state.memory))
-        if report is not None:
-            report(min(here, last) - min(before, last))
-        bad = int(wrong)
-        if bad >= 0 or last in kept:
-            break
-    if report is not None:
-        report(last - min(here, last))
-    example = next(iter(kept.values()))
-    arrays = {
-        name: np.stack([kept[s][name] if s in kept else np.full_like(value, _missing(value)) for s in steps])
-        for name, value in example.items()
-    }
-    arrays = {name: values[:, None] for name, values in arrays.items()}
-    steps = np.asarray(steps)
-    bad = np.array([bad if bad <= last else -1], np.int32)
-    bad = mark_bad(arrays, steps, bad)
-    keep = np.isin(steps, record)
-    arrays = {name: values[keep] for name, values in arrays.items()}
-    return system, Trajectory(arrays, steps[keep], observed, bad, state)
+def _saving(checkpoint, kept, prefix):
+    """run → None: writes where it stands, with the parts that are over, where that is due."""
+
+    def save(run):
+        if checkpoint.due():
+            small = sum(leaf.nbytes for leaf in jax.tree.leaves(run.state)) <= LARGEST
+            own = {name: value for name, value in kept.items() if not name.startswith(prefix + "/")}
+            checkpoint.save({**own, **(flattened(run.saved(), prefix) if small else {})})
+
+    return save
+
+
+class _Run:
+    """One network or replicate on its way: what has been seen, where it stands, its buffers."""
+
+    def __init__(self, system, problem, training, record, observables, report):
+        self.system, self.problem, self.training = system, problem, training
+        self.record, self.report = record, report
+        self.observed = {o: (o.steps(training.steps), []) for o in observables}
+        self.wanted = {int(s) for steps, _ in self.observed.values() for s in steps}
+        steps = np.union1d(np.concatenate([[0], record]), sorted(self.wanted))
+        self.steps = [int(s) for s in steps]
+        self.seen, self.here, self.bad, self.over = {}, 0, -1, False
+        self.state = self.initial = None
+
+    def begin(self, key, saved):
+        """At step 0, or where a checkpoint stands."""
+        if saved:
+            self.system = self.system.with_buffers(_sizes(saved))
+        self.state = self.system.start(self.problem, self.training, key)
+        if self.observed:
+            self.initial = jax.tree.map(jnp.copy, self.state)
+        if saved and "state" in saved:
+            leaves, structure = jax.tree.flatten(self.state)
+            leaves = [jnp.asarray(saved["state"][str(k)]) for k in range(len(leaves))]
+            self.state = jax.tree.unflatten(structure, leaves)
+            self.restore(saved)
+            if self.report is not None:
+                self.report(min(self.here, self.steps[-1]))
+
+    def restore(self, saved):
+        """What a checkpoint has seen; not the state."""
+        self.system = self.system.with_buffers(_sizes(saved))
+        self.here, self.bad, self.over = int(saved["here"]), int(saved["bad"]), bool(saved["over"])
+        self.seen = {int(step): values for step, values in saved.get("seen", {}).items()}
+        for i, (_, values) in enumerate(self.observed.values()):
+            looks = saved.get("observed", {}).get(str(i), {})
+            values[:] = [looks[str(j)] for j in range(len(looks))]
+
+    def saved(self, state=True):
+        tree = {
+            "here": self.here,
+            "bad": self.bad,
+            "over": self.over,
+            "sizes": [[name, side, size] for (name, side), size in self.system.sizes],
+            "seen": self.seen,
+            "observed": {i: values for i, (_, values) in enumerate(self.observed.values())},
+        }
+        return {**tree, "state": jax.tree.leaves(self.state)} if state else tree
+
+    def go(self, save=None):
+        """To the last step, or to where it diverges."""
+        system, problem, training, last = self.system, self.problem, self.training, self.steps[-1]
+        work = system.operations(problem, training) * training.steps
+        take = advance_quickly if work < QUICK else advance
+        while not self.over:
+            while bool(system.full(self.state)):
+                system, self.state = system.grow(self.state)
+                self.system = system
+            self._look_at()
+            counts = self._block()
+            padded = np.zeros(min(BLOCK, len(self.steps)), np.int32)
+            padded[: len(counts)] = counts
+            self.state, bad, seen, at = take(system, problem, training, self.state, jnp.asarray(padded))
+            seen, at = jax.tree.map(np.asarray, seen), np.asarray(at)
+            for j, step in enumerate(at):
+                if step >= 0 and int(step) in self.steps:
+                    self.seen[int(step)] = {name: value[j] for name, value in seen.items()}
+            before, self.here = self.here, int(training.count(self.state.memory))
+            if self.report is not None:
+                self.report(min(self.here, last) - min(before, last))
+            self.bad = int(bad)
+            self.over = self.bad >= 0 or last in self.seen
+            if save is not None and not self.over:
+                save(self)
+        if self.report is not None:
+            self.report(last - min(self.here, last))
+
+    def _look_at(self):
+        """What observables see of the state as it stands."""
+        for o, (at, values) in self.observed.items():
+            if self.here in at and len(values) == int(np.searchsorted(at, self.here)):
+                seen = _look(o, self.system, self.problem, self.state, self.initial)
+                values.append(jax.tree.map(lambda v: np.asarray(v)[None], seen))
+
+    def _block(self):
+        """Steps to take after each look, up to where observables look next."""
+        stops = [s for s in self.steps if s > self.here]
+        if not stops:
+            return np.array([1])  # the last look comes with a step that is thrown away
+        first = next(i for i, s in enumerate(stops) if s in self.wanted or s == self.steps[-1])
+        return np.diff([self.here, *stops[: 1 + first][:BLOCK]])
+
+    def trajectory(self):
+        seen = self.seen
+        arrays = {
+            name: np.stack(
+                [seen[s][name] if s in seen else np.full_like(value, _missing(value)) for s in self.steps]
+            )[:, None]
+            for name, value in next(iter(seen.values())).items()
+        }
+        steps = np.asarray(self.steps)
+        bad = np.array([self.bad if self.bad <= steps[-1] else -1], np.int32)
+        bad = mark_bad(arrays, steps, bad)
+        keep = np.isin(steps, self.record)
+        arrays = {name: values[keep] for name, values in arrays.items()}
+        return Trajectory(arrays, steps[keep], self.observed, bad, self.state)
+
+
+def _sizes(saved):
+    rows = [saved["sizes"][str(i)] for i in range(len(saved.get("sizes", {})))]
+    return tuple(((str(r["0"]), int(r["1"])), int(r["2"])) for r in rows)
 
 
 def _missing(value):

@@ -37,6 +37,7 @@ def refine(
     start=512,
     load=None,
     save=None,
+    where=None,
     report=None,
 ):
     """Double the particles until the limit's error is a quarter of the smallest finite-width error.
@@ -49,6 +50,7 @@ def refine(
             mean square prediction.
         start: particles to begin with.
         load, save: system → stored dataset or None, and (system, dataset) → None.
+        where: system → where an unfinished result of it is kept.
     Returns:
         the dataset, with attributes `particles` and `refinement`, which says why it stopped.
     """
@@ -57,7 +59,8 @@ def refine(
         candidate = system.with_particles(particles).settled(problem)
         limit = load(candidate) if load else None
         if limit is None:
-            limit = run(candidate, problem, training, [], key, record, observe, memory, report)
+            checkpoint = where(candidate) if where else None
+            limit = run(candidate, problem, training, [], key, record, observe, memory, report, checkpoint)
             if save:
                 save(candidate, limit)
         if smallest is None:

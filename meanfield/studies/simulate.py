@@ -16,6 +16,7 @@ from meanfield.model.problem import Samples
 from meanfield.model.system import System
 from meanfield.model.training import Descent, Training
 from meanfield.observe.observable import Observable
+from meanfield.studies.checkpoint import Checkpoint
 from meanfield.studies.stability import warn_above_edge
 from meanfield.studies.store import Store
 from meanfield.studies.trajectory import _look, default_record, follow, limit_keys, network_keys
@@ -137,14 +138,18 @@ def simulate(
     store.open({})
     result = store.read(about)
     if result is None:
-        result = _computed(system, problem, training, seeds, key, record, observe, memory, progress)
+        checkpoint = Checkpoint(store, about)
+        result = _computed(
+            system, problem, training, seeds, key, record, observe, memory, progress, checkpoint
+        )
         store.write(about, result)
+        checkpoint.clear()
     else:
         warn_of_divergence(result)
     return result
 
 
-def _computed(system, problem, training, seeds, key, record, observe, memory, progress):
+def _computed(system, problem, training, seeds, key, record, observe, memory, progress, checkpoint=None):
     """`simulate` after its checks, without a store."""
     if system.is_limit and not system.exact and system.rows is None:
         from meanfield.studies.refine import refine
@@ -154,10 +159,12 @@ def _computed(system, problem, training, seeds, key, record, observe, memory, pr
         warn_above_edge(system, problem, training)
     with progress_bar(progress) as bar:
         bar.start("training", training.steps * (1 if system.is_limit else len(seeds)))
-        return run(system, problem, training, seeds, key, record, observe, memory, bar.advance)
+        return run(system, problem, training, seeds, key, record, observe, memory, bar.advance, checkpoint)
 
 
-def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY, report=None):
+def run(
+    system, problem, training, seeds, key, record, observe=(), memory=MEMORY, report=None, checkpoint=None
+):
     """`simulate` after its checks."""
     for observable in observe:
         observable.check(problem, system)
@@ -167,7 +174,9 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
         root = jax.random.key(key)
         planned, together = system.plan(problem, training, len(seeds), memory, bool(observe))
         if system.is_limit:
-            trajectory = follow(planned, problem, training, limit_keys(root), record, observe, report)
+            trajectory = follow(
+                planned, problem, training, limit_keys(root), record, observe, report, checkpoint
+            )
             bad = trajectory.first_bad_step
             bad = np.asarray(bad[bad >= 0].min() if (bad >= 0).any() else -1)
             looks = _looks(trajectory, planned, problem, np.full(trajectory.first_bad_step.shape, bad))
@@ -186,7 +195,7 @@ def run(system, problem, training, seeds, key, record, observe=(), memory=MEMORY
                 keys = network_keys(root, padded)
                 count = len(numbers)
                 track = None if report is None else (lambda steps, count=count: report(steps * count))
-                trajectory = follow(planned, problem, training, keys, record, observe, track)
+                trajectory = follow(planned, problem, training, keys, record, observe, track, checkpoint)
                 batches.append((count, trajectory))
                 looks.append(_looks(trajectory, planned, problem, trajectory.first_bad_step))
             arrays = _joined([{k: v[:, :n] for k, v in t.arrays.items()} for n, t in batches])

@@ -15,6 +15,7 @@ from meanfield.base.progress import progress_bar
 from meanfield.base.schema import SCHEMA_VERSION, provenance
 from meanfield.model.system import Model, System
 from meanfield.model.training import Descent
+from meanfield.studies.checkpoint import Checkpoint
 from meanfield.studies.compare import compare
 from meanfield.studies.refine import fixed, refine
 from meanfield.studies.response import Response, control_cell, fluctuation_group, reference
@@ -239,7 +240,12 @@ class _Work:
             found = compute()
             if self.store is not None:
                 self.store.write(description, found)
+                self.checkpoint(description).clear()
         return found
+
+    def checkpoint(self, description):
+        """Where an unfinished result stands, or None without a store."""
+        return None if self.store is None else Checkpoint(self.store, description)
 
     def finite(self):
         """All networks, (size, seed, step, ...)."""
@@ -259,7 +265,7 @@ class _Work:
         for size, first, count, _ in cells:
             description = cell_description(self.identity, size, first, count)
 
-            def compute(size=size, first=first, count=count):
+            def compute(size=size, first=first, count=count, description=description):
                 future = futures.get(_name((size, first, count)))
                 if future is not None:
                     self.bar.advance(self._work_of(size) * count)
@@ -268,7 +274,7 @@ class _Work:
                 return compute_cell(
                     study.model, size, first, count, study.problem, study.training, study.key, study.record,
                     study.observe, self.memory, study.dtype, study.sampler,
-                    lambda steps: self.bar.advance(unit * steps),
+                    lambda steps: self.bar.advance(unit * steps), self.checkpoint(description),
                 )  # fmt: skip
 
             parts.setdefault(tuple(size.items()), []).append(self.kept(description, compute))
@@ -303,6 +309,10 @@ class _Work:
         def save(system, dataset):
             if self.store is not None:
                 self.store.write(named(system), dataset)
+                where(system).clear()
+
+        def where(system):
+            return self.checkpoint(named(system))
 
         observe = () if study.limit.exact else study.observe
         options = {"key": study.key, "record": study.record, "observe": observe, "memory": self.memory}
@@ -318,7 +328,8 @@ class _Work:
                     observe,
                     self.memory,
                 )
-                return run(study.limit, *arguments, self.bar.advance)
+                where = self.checkpoint(named(study.limit))
+                return run(study.limit, *arguments, self.bar.advance, where)
 
             return fixed(study.limit, self.kept(named(study.limit), compute))
         smallest = smallest_errors(finite)
@@ -326,7 +337,7 @@ class _Work:
         start = 1 << max(8, (widest // 8).bit_length() - 1)
         return refine(
             study.limit, study.problem, study.training, **options, smallest=smallest, start=start,
-            load=load, save=save,
+            load=load, save=save, where=where,
         )  # fmt: skip
 
     def respond(self, finite, limit):
@@ -373,14 +384,14 @@ def _name(cell):
 
 def compute_cell(
     model, size, first, count, problem, training, key, record, observe, memory, dtype="float32",
-    sampler=None, report=None,
+    sampler=None, report=None, checkpoint=None,
 ):  # fmt: skip
     """One cell: networks of one size, seeds first ... first + count − 1."""
     numbers = list(range(first, first + count))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Training diverged", RuntimeWarning)
         system = finite_system(model, size, dtype, sampler)
-        return run(system, problem, training, numbers, key, record, observe, memory, report)
+        return run(system, problem, training, numbers, key, record, observe, memory, report, checkpoint)
 
 
 def finite_system(model, size, dtype, sampler):

@@ -119,15 +119,16 @@ def _blocks(steps, stops):
     return blocks
 
 
-def follow(system, problem, training, keys, record, observables=(), report=None):
+def follow(system, problem, training, keys, record, observables=(), report=None, checkpoint=None):
     """Run one batch of networks (`keys` from `network_keys`) or one limit (`limit_keys`) and record.
 
-    Must be called inside the float64 context. `report` is called with the number of steps just taken.
+    Must be called inside the float64 context. `report` is called with the number of steps just taken;
+    `checkpoint` is for systems whose buffers grow, which run for long.
     """
     if system.growing:
         from meanfield.studies.growing import follow_growing
 
-        return follow_growing(system, problem, training, keys, record, observables, report)
+        return follow_growing(system, problem, training, keys, record, observables, report, checkpoint)
     keys_init, keys_step = keys
     state = system.start(problem, training, keys_init)
     system = system.core()
