@@ -12,6 +12,8 @@ for everything else. THEORY 3.4.
 from meanfield.programs.arrays import Matrix, Scalar, Vector
 from meanfield.programs.gaussians import Antithetic, Independent
 from meanfield.programs.program import Program
+from meanfield.programs.recurrent import Recurrent
+from meanfield.programs.residual import ResidualMLP
 from meanfield.programs.samplers import Dense, MatrixFree
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "Matrix",
     "MatrixFree",
     "Program",
+    "Recurrent",
+    "ResidualMLP",
     "Scalar",
     "Vector",
 ]

@@ -26,12 +26,14 @@ TILE = 16  # buffers have a multiple of so many columns
 
 class State(NamedTuple):
     """Vectors, scalars and Weights of the matrices; the training's memory; bases {name: (right, left)}; the
-    key that draws derive from, as data; whether the last step saw finite predictions and loss."""
+    key that draws derive from, as data; what vectors were drawn as, where later draws are matched to it, a
+    list of (n, columns) for each side; whether the last step saw finite predictions and loss."""
 
     parameters: dict
     memory: Any
     bases: dict
     key: jax.Array
+    drawn: tuple
     finite: jax.Array
 
 
@@ -62,11 +64,12 @@ class Counting:
 
 
 class Looked(NamedTuple):
-    """A network at one time, as observables see it: parameters, bases, the key of its draws."""
+    """A network at one time, as observables see it: parameters, bases, what draws derive from."""
 
     parameters: dict
     bases: dict
     key: jax.Array
+    drawn: tuple
 
 
 class RevealedSystem(System):
@@ -144,7 +147,9 @@ class RevealedSystem(System):
             bases[name] = tuple(jax.tree.map(jnp.asarray, side) for side in empty)
         # The draws of matrices are fold_in(key, 0), those of vectors block by block from other numbers.
         key = jnp.asarray(np.asarray(jax.random.key_data(keys[0])))
-        return State(parameters, training.init(parameters), bases, key, jnp.array(True))
+        matched = tuple(drawn.values()) if sampler.matched else ([], [])
+        matched = jax.tree.map(jnp.asarray, matched)
+        return State(parameters, training.init(parameters), bases, key, matched, jnp.array(True))
 
     def with_buffers(self, sizes):
         return dataclasses.replace(self, sizes=sizes)
@@ -203,7 +208,7 @@ class RevealedSystem(System):
                 return jax.lax.dynamic_update_slice(drawn, new, (jnp.zeros_like(i), i))
 
             draws = jax.lax.fori_loop(0, count, column, jnp.zeros((rows, shape[1]), dtype))
-            return self.sampler.arrange(draws, side == LEFT, blocks)
+            return self.sampler.arrange(draws, side == LEFT, [*network.drawn[side], *blocks])
 
         weights = {name: network.parameters[name] for name in names}
         deviations = dict(self.deviations)
@@ -234,7 +239,7 @@ class RevealedSystem(System):
         parameters, memory = training.update(gradient, state.memory, p, None)
         f = passed.output
         finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, y))
-        return State(parameters, memory, ops.bases, state.key, finite), f
+        return State(parameters, memory, ops.bases, state.key, state.drawn, finite), f
 
     def shared(self, problem, training):
         """Whether a step sees the predictions on the whole training set."""
@@ -290,7 +295,7 @@ class RevealedSystem(System):
 
     def look(self, function, state, initial):
         """`function(network now, network at step 0)`."""
-        return function(*(Looked(s.parameters, s.bases, s.key) for s in (state, initial)))
+        return function(*(Looked(s.parameters, s.bases, s.key, s.drawn) for s in (state, initial)))
 
     # -- size ----------------------------------------------------------------------------------------------
 
