@@ -23,7 +23,7 @@ def _advance(system, problem, training, state, counts):
     traces["advance growing"] += 1
     problem = problem.astype(system.dtype)
     shared = system.shared(problem, training)
-    width = jax.eval_shape(lambda s: system.step(problem, training, s)[1], state)
+    unseen = jnp.zeros(problem.y.shape if shared else (), system.dtype)
 
     def segment(carry, count):
         state, bad = carry
@@ -49,9 +49,9 @@ def _advance(system, problem, training, state, counts):
             at = training.count(state.memory)
             state, f = system.step(problem, training, state)
             bad = jnp.where(state.finite, bad, at)
-            return taken + 1, state, bad, jnp.where(taken == 0, f, first)
+            return taken + 1, state, bad, jnp.where(taken == 0, f, first) if shared else first
 
-        start = (jnp.zeros((), jnp.int32), state, bad, jnp.zeros(width.shape, width.dtype))
+        start = (jnp.zeros((), jnp.int32), state, bad, unseen)
         taken, state, bad, f = jax.lax.while_loop(more, step, start)
         if shared:
             seen = {**seen, "prediction": f, "loss": problem.risk(f, problem.y)}
