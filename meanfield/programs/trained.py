@@ -26,13 +26,15 @@ TILE = 16  # buffers have a multiple of so many columns
 
 class State(NamedTuple):
     """Vectors, scalars and Weights of the matrices; the training's memory; bases {name: (right, left)}; the
-    key that draws derive from, as data; whether the last step saw finite predictions and loss."""
+    key that draws derive from, as data; whether the last step saw finite predictions and loss; where draws
+    are matched, those that vectors started from, the odd ones apart."""
 
     parameters: dict
     memory: Any
     bases: dict
     key: jax.Array
     finite: jax.Array
+    drawn: tuple = ()
 
 
 class Counting:
@@ -62,11 +64,12 @@ class Counting:
 
 
 class Looked(NamedTuple):
-    """A network at one time, as observables see it: parameters, bases, the key of its draws."""
+    """A network at one time, as observables see it: parameters, bases, what its draws derive from."""
 
     parameters: dict
     bases: dict
     key: jax.Array
+    drawn: tuple = ()
 
 
 class RevealedSystem(System):
@@ -131,7 +134,8 @@ class RevealedSystem(System):
             rows = sampler.drawn(self.rows)
             draws = gaussian_vectors(keys[:1], labels[name], rows, kind.columns, dtype)[0]
             draws = sampler.arrange(draws, kind.odd, drawn[kind.odd], np)
-            drawn[kind.odd].append(draws)
+            if sampler.matched and sampler.fits(self.rows, drawn[kind.odd], kind.columns):
+                drawn[kind.odd].append(draws)
             parameters[name] = jnp.asarray(kind.deviation * draws, dtype)
         for name, kind in scalars(arrays).items():
             draws = gaussian_vectors(keys[:1], labels[name], 1, math.prod(kind.shape), dtype)
@@ -144,7 +148,10 @@ class RevealedSystem(System):
             bases[name] = tuple(jax.tree.map(jnp.asarray, side) for side in empty)
         # The draws of matrices are fold_in(key, 0), those of vectors block by block from other numbers.
         key = jnp.asarray(np.asarray(jax.random.key_data(keys[0])))
-        return State(parameters, training.init(parameters), bases, key, jnp.array(True))
+        nothing = np.zeros((self.rows, 0), dtype)
+        drawn = tuple(jnp.asarray(np.concatenate([nothing, *drawn[odd]], 1)) for odd in (False, True))
+        memory, true = training.init(parameters), jnp.array(True)
+        return State(parameters, memory, bases, key, true, drawn if sampler.matched else ())
 
     def with_buffers(self, sizes):
         return dataclasses.replace(self, sizes=sizes)
@@ -198,6 +205,8 @@ class RevealedSystem(System):
             own = jax.random.fold_in(jax.random.fold_in(key, 2 * names.index(name) + side), rank)
             rows = self.sampler.drawn(shape[0])
             draws = jax.random.normal(own, (rows, shape[1]), jnp.dtype(self.dtype))
+            if self.sampler.matched:
+                blocks = [network.drawn[int(side == LEFT)], *blocks]
             return self.sampler.arrange(draws, side == LEFT, blocks)
 
         weights = {name: network.parameters[name] for name in names}
@@ -229,7 +238,7 @@ class RevealedSystem(System):
         parameters, memory = training.update(gradient, state.memory, p, None)
         f = passed.output
         finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, y))
-        return State(parameters, memory, ops.bases, state.key, finite), f
+        return State(parameters, memory, ops.bases, state.key, finite, state.drawn), f
 
     def shared(self, problem, training):
         """Whether a step sees the predictions on the whole training set."""
@@ -285,7 +294,7 @@ class RevealedSystem(System):
 
     def look(self, function, state, initial):
         """`function(network now, network at step 0)`."""
-        return function(*(Looked(s.parameters, s.bases, s.key) for s in (state, initial)))
+        return function(*(Looked(s.parameters, s.bases, s.key, s.drawn) for s in (state, initial)))
 
     # -- size ----------------------------------------------------------------------------------------------
 
@@ -293,7 +302,7 @@ class RevealedSystem(System):
         """Bytes of the buffers at their present size, of vectors, and of the fields of a step."""
         itemsize = 4 if self.dtype == "float32" else 8
         arrays = self.program.arrays(problem)
-        columns = 2 * sum(v.columns for v in vectors(arrays).values())
+        columns = (2 + self.sampler.matched) * sum(v.columns for v in vectors(arrays).values())
         for (_, side), size in self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes:
             columns += size * (2 + (side == RIGHT) * (1 + training.has_momentum) + self.sampler.matched)
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
