@@ -36,6 +36,27 @@ def started(system, problem, training, key, count):
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack([np.asarray(v) for v in leaves])), *states)
 
 
+@functools.partial(jax.jit, compiler_options=QUICK)
+def _dense_steps(system, problem, training, states):
+    return jax.vmap(lambda state: system.step(problem, training, state, None))(states)
+
+
+@functools.partial(jax.jit, compiler_options=QUICK)
+def _dense_predictions(system, problem, states):
+    return jax.vmap(lambda state: system.predict(state.parameters, problem.x))(states)
+
+
+def dense_runs(system, problem, training, key, count):
+    """Predictions (network, step, sample, output) of the dense reading, full batches."""
+    with double():
+        states = system.start(problem, training, network_keys(jax.random.key(key), range(count))[0])
+        seen = []
+        for _ in range(training.steps + 1):
+            seen.append(np.asarray(_dense_predictions(system, problem, states)))
+            states = _dense_steps(system, problem, training, states)
+    return np.stack(seen, 1)
+
+
 def trained_runs(system, problem, training, key=0, count=1, states=None, reading=Revealed):
     """(predictions (network, step, sample, output) at steps 0 … T, the states after the last step)."""
     original, trained.Revealed = trained.Revealed, reading
