@@ -6,7 +6,7 @@ import numpy as np
 
 from meanfield.programs.arrays import matrices, scalars, vectors
 
-ROWS = 6
+ROWS = 6  # neurons; as many samples get a row more, so that the two are not taken for each other
 
 
 class _Separate:
@@ -16,8 +16,8 @@ class _Separate:
     kept to see whether they do.
     """
 
-    def __init__(self, names):
-        self.names, self.fields = names, []
+    def __init__(self, names, rows):
+        self.names, self.rows, self.fields = names, rows, []
 
     def matmul(self, name, x):
         return self._met("matmul", name, x, 0.7)
@@ -50,10 +50,10 @@ class _Separate:
 
     def _field(self, what, x):
         shape = getattr(x, "shape", None)
-        if shape is None or len(shape) != 2 or shape[0] != ROWS:
+        if shape is None or len(shape) != 2 or shape[0] != self.rows:
             raise ValueError(
                 f"What is given to ops.{what} must be a field with one row for every neuron, (n, P), but is "
-                f"{'of shape ' + str(shape) if shape is not None else repr(x)} at n = {ROWS}."
+                f"{'of shape ' + str(shape) if shape is not None else repr(x)} at n = {self.rows}."
             )
         self.fields.append((what, x))
 
@@ -62,14 +62,15 @@ def check_program(program, problem, training):
     """Raise one sentence if a step of the program mixes neurons or hands over arrays of wrong shape."""
     arrays = program.arrays(problem)
     rng = np.random.default_rng(0)
-    p = {n: rng.standard_normal((2, ROWS, v.columns)) for n, v in vectors(arrays).items()}
-    fixed = {n: rng.standard_normal(s.shape) for n, s in scalars(arrays).items()}
     x, y, weight = problem.batch(0, training.batch_size, training.batch_key)
+    rows = ROWS + (len(x) == ROWS)
+    p = {n: rng.standard_normal((2, rows, v.columns)) for n, v in vectors(arrays).items()}
+    fixed = {n: rng.standard_normal(s.shape) for n, s in scalars(arrays).items()}
 
     where = {}
 
     def step(p):
-        ops = _Separate(matrices(arrays))
+        ops = _Separate(matrices(arrays), rows)
         p = {**p, **fixed}
         passed = program.forward(ops, p, x)
         f = passed.output
@@ -92,9 +93,9 @@ def check_program(program, problem, training):
     step = jax.jit(step)
     one = {n: v[0] for n, v in p.items()}
     # The first half of the rows stays, the others are drawn anew.
-    other = {n: np.concatenate([v[0, : ROWS // 2], v[1, ROWS // 2 :]]) for n, v in p.items()}
+    other = {n: np.concatenate([v[0, : rows // 2], v[1, rows // 2 :]]) for n, v in p.items()}
     for what, first, second in zip(*_evaluated(step, one, other, where), strict=True):
-        if not np.allclose(first[: ROWS // 2], second[: ROWS // 2], rtol=1e-9, atol=1e-12, equal_nan=True):
+        if not np.allclose(first[: rows // 2], second[: rows // 2], rtol=1e-9, atol=1e-12, equal_nan=True):
             word = what if what.startswith("gradient") else f"what is given to ops.{what}"
             raise ValueError(
                 f"The program {type(program).__name__} must treat every neuron by itself outside of `ops`, "

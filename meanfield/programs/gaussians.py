@@ -35,6 +35,10 @@ class Antithetic:
         """How many of the rows are drawn; `arrange` gives the others."""
         return rows // 2
 
+    def fits(self, rows, blocks, columns):
+        """Whether so many more columns can be matched to the blocks."""
+        return sum(block.shape[1] for block in blocks) + columns <= self.drawn(rows) // 2
+
     def arrange(self, half, odd, blocks, xp=jnp):
         """All rows (M, P) from N(0, 1) draws (M/2, P); `blocks` are (M, R) draws of the same kind that these
         must match. `xp` is the array module, numpy or its JAX namesake."""

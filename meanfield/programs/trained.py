@@ -26,15 +26,15 @@ TILE = 16  # buffers have a multiple of so many columns
 
 class State(NamedTuple):
     """Vectors, scalars and Weights of the matrices; the training's memory; bases {name: (right, left)}; the
-    key that draws derive from, as data; what vectors were drawn as, where later draws are matched to it, a
-    list of (n, columns) for each side; whether the last step saw finite predictions and loss."""
+    key that draws derive from, as data; whether the last step saw finite predictions and loss; where draws
+    are matched, those that vectors started from, the odd ones apart."""
 
     parameters: dict
     memory: Any
     bases: dict
     key: jax.Array
-    drawn: tuple
     finite: jax.Array
+    drawn: tuple = ()
 
 
 class Counting:
@@ -64,12 +64,12 @@ class Counting:
 
 
 class Looked(NamedTuple):
-    """A network at one time, as observables see it: parameters, bases, what draws derive from."""
+    """A network at one time, as observables see it: parameters, bases, what its draws derive from."""
 
     parameters: dict
     bases: dict
     key: jax.Array
-    drawn: tuple
+    drawn: tuple = ()
 
 
 class RevealedSystem(System):
@@ -134,7 +134,8 @@ class RevealedSystem(System):
             rows = sampler.drawn(self.rows)
             draws = gaussian_vectors(keys[:1], labels[name], rows, kind.columns, dtype)[0]
             draws = sampler.arrange(draws, kind.odd, drawn[kind.odd], np)
-            drawn[kind.odd].append(draws)
+            if sampler.matched and sampler.fits(self.rows, drawn[kind.odd], kind.columns):
+                drawn[kind.odd].append(draws)
             parameters[name] = jnp.asarray(kind.deviation * draws, dtype)
         for name, kind in scalars(arrays).items():
             draws = gaussian_vectors(keys[:1], labels[name], 1, math.prod(kind.shape), dtype)
@@ -147,9 +148,10 @@ class RevealedSystem(System):
             bases[name] = tuple(jax.tree.map(jnp.asarray, side) for side in empty)
         # The draws of matrices are fold_in(key, 0), those of vectors block by block from other numbers.
         key = jnp.asarray(np.asarray(jax.random.key_data(keys[0])))
-        matched = tuple(drawn.values()) if sampler.matched else ([], [])
-        matched = jax.tree.map(jnp.asarray, matched)
-        return State(parameters, training.init(parameters), bases, key, matched, jnp.array(True))
+        nothing = np.zeros((self.rows, 0), dtype)
+        drawn = tuple(jnp.asarray(np.concatenate([nothing, *drawn[odd]], 1)) for odd in (False, True))
+        memory, true = training.init(parameters), jnp.array(True)
+        return State(parameters, memory, bases, key, true, drawn if sampler.matched else ())
 
     def with_buffers(self, sizes):
         return dataclasses.replace(self, sizes=sizes)
@@ -208,7 +210,9 @@ class RevealedSystem(System):
                 return jax.lax.dynamic_update_slice(drawn, new, (jnp.zeros_like(i), i))
 
             draws = jax.lax.fori_loop(0, count, column, jnp.zeros((rows, shape[1]), dtype))
-            return self.sampler.arrange(draws, side == LEFT, [*network.drawn[side], *blocks])
+            if self.sampler.matched:
+                blocks = [network.drawn[int(side == LEFT)], *blocks]
+            return self.sampler.arrange(draws, side == LEFT, blocks)
 
         weights = {name: network.parameters[name] for name in names}
         deviations = dict(self.deviations)
@@ -239,7 +243,7 @@ class RevealedSystem(System):
         parameters, memory = training.update(gradient, state.memory, p, None)
         f = passed.output
         finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, y))
-        return State(parameters, memory, ops.bases, state.key, state.drawn, finite), f
+        return State(parameters, memory, ops.bases, state.key, finite, state.drawn), f
 
     def shared(self, problem, training):
         """Whether a step sees the predictions on the whole training set."""
@@ -303,7 +307,7 @@ class RevealedSystem(System):
         """Bytes of the buffers at their present size, of vectors, and of the fields of a step."""
         itemsize = 4 if self.dtype == "float32" else 8
         arrays = self.program.arrays(problem)
-        columns = 2 * sum(v.columns for v in vectors(arrays).values())
+        columns = (2 + self.sampler.matched) * sum(v.columns for v in vectors(arrays).values())
         for (_, side), size in self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes:
             columns += size * (2 + (side == RIGHT) * (1 + training.has_momentum) + self.sampler.matched)
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
