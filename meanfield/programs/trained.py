@@ -16,7 +16,7 @@ from meanfield.programs.arrays import matrices, scalars, vectors
 from meanfield.programs.checked import check_program
 from meanfield.programs.draws import gaussian_vectors
 from meanfield.programs.held import released
-from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side
+from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side, unlooked
 from meanfield.programs.tall import moment
 
 SMALL_BUFFER = 1e7  # bytes up to which a buffer starts with room for what most trainings reveal
@@ -62,11 +62,13 @@ class Counting:
 
 
 class Looked(NamedTuple):
-    """A network at one time, as observables see it: parameters, bases, the key of its draws."""
+    """A network at one time, as observables see it: parameters, bases, the key of its draws, and what looks
+    have revealed beyond the bases, which all that one observable looks at has in common."""
 
     parameters: dict
     bases: dict
     key: jax.Array
+    shared: dict
 
 
 class RevealedSystem(System):
@@ -203,8 +205,9 @@ class RevealedSystem(System):
         weights = {name: network.parameters[name] for name in names}
         deviations = dict(self.deviations)
         return Revealed(
-            network.bases, weights, draw, deviations, finite=self.finite, tolerance=self.tolerance, keep=keep
-        )
+            network.bases, weights, draw, deviations, finite=self.finite, tolerance=self.tolerance, keep=keep,
+            looked=getattr(network, "shared", None),
+        )  # fmt: skip
 
     # -- steps and looks ---------------------------------------------------------------------------------
 
@@ -284,8 +287,16 @@ class RevealedSystem(System):
         return self.forward(network, x).output
 
     def look(self, function, state, initial):
-        """`function(network now, network at step 0)`."""
-        return function(*(Looked(s.parameters, s.bases, s.key) for s in (state, initial)))
+        """`function(network now, network at step 0)`.
+
+        Both are read through the bases of now and share what looks reveal: one and the same matrix W₀ acts on
+        the fields of both, on inputs that training has not seen too.
+        """
+        shared, start = unlooked(state.bases), dict(initial.parameters)
+        for name in state.bases:
+            moved = jnp.zeros_like(state.parameters[name].moved)
+            start[name] = initial.parameters[name]._replace(moved=moved)
+        return function(*(Looked(p, state.bases, state.key, shared) for p in (state.parameters, start)))
 
     # -- size ----------------------------------------------------------------------------------------------
 
