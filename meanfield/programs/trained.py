@@ -273,6 +273,24 @@ class RevealedSystem(System):
         features = self.features(network, x, layer)
         return moment(features, features)
 
+    def preactivations(self, network, x, layer):
+        """h^l, (n, P)."""
+        return self.forward(network, x).preactivations[layer - 1]
+
+    @property
+    def gradient_kernel(self):
+        """G^l(network, x, layer), (P, k, P, k), of a program that has one."""
+        kernel = self.program.gradient_kernel
+        return lambda network, x, layer: kernel(
+            self.reading(network, keep=False), network.parameters, x, layer
+        )
+
+    @property
+    def layer_kernels(self):
+        """(Φ^l (L, P, P), G^l (L, P, k, P, k))(network, x), of a program that has them."""
+        kernels = self.program.layer_kernels
+        return lambda network, x: kernels(self.reading(network, keep=False), network.parameters, x)
+
     @property
     def tangent_kernel(self):
         """K(network, x), (P, k, P, k), of a program that has one."""
