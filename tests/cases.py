@@ -45,6 +45,34 @@ class Neurons(Observable):
         return {**measure.points, "mass": measure.weights}
 
 
+@dataclasses.dataclass(frozen=True)
+class Together(Observable):
+    """What several observables see, or those of their variables that are named, in one compiled program."""
+
+    of: tuple
+    names: tuple | None = None
+    at: object = None
+    name = "together"
+
+    @property
+    def variables(self):
+        declared = {name: variable for o in self.of for name, variable in o.variables.items()}
+        return declared if self.names is None else {name: declared[name] for name in self.names}
+
+    def check(self, problem, system=None):
+        for observable in self.of:
+            observable.check(problem, system)
+
+    def compute(self, system, problem, measure, initial):
+        found = {}
+        for observable in self.of:
+            found |= observable.compute(system, problem, measure, initial)
+        return {name: found[name] for name in self.variables}
+
+    def coordinates(self, problem, system):
+        return {n: c for o in self.of for n, c in o.coordinates(problem, system).items()}
+
+
 def neurons_of(data, seed=0):
     """[({a, w, b}, weights) for every look], padding left out, from a dataset with `Neurons`."""
     data = data.isel(seed=seed) if "seed" in data.dims else data

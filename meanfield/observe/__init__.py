@@ -6,16 +6,22 @@ The names are imported on first use: `import meanfield.observe` does not import 
 import importlib
 
 _NAMES = {
+    "Alignment": "alignment",
     "AngularDistribution": "angular_distribution",
     "Displacement": "displacement",
     "FeatureKernel": "feature_kernel",
     "FeatureMovement": "feature_movement",
+    "GradientKernel": "gradient_kernel",
     "Histogram": "histogram",
+    "Independence": "independence",
     "Kernel": "kernel",
+    "LayerKernels": "layer_kernels",
     "Moments": "moments",
     "Neurons": "neurons",
     "Observable": "observable",
+    "Preactivations": "preactivations",
     "TestFunction": "neuron_function",
+    "TwoTimeKernel": "two_time_kernel",
 }
 
 

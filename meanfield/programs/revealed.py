@@ -57,6 +57,11 @@ def empty_side(rows, columns, dtype, matched=False):
     return Side(zeros(), zeros(), np.zeros((), np.int32), zeros() if matched else None)
 
 
+def unlooked(bases):
+    """What nobody has looked at yet: {(name, side): []}."""
+    return {(name, side): [] for name in bases for side in (RIGHT, LEFT)}
+
+
 class Revealed:
     """`ops` over bases {name: (right Side, left Side)} and weights {name: Weights}.
 
@@ -68,15 +73,17 @@ class Revealed:
         finite: whether images are conditioned on a matrix of n rows, or those of the limit.
         tolerance: part of a vector, relative to the largest of its block, that may be dropped.
         keep: whether new directions are written into the bases, where they must fit, or only serve what is
-            looked at and are forgotten with this object.
+            looked at.
+        looked: what earlier looks have revealed beyond the bases, {(name, side): [Side]}; new directions join
+            it. By default nothing has been, and they are forgotten with this object.
     """
 
-    def __init__(self, bases, weights, draw, deviations, *, finite, tolerance, keep):
+    def __init__(self, bases, weights, draw, deviations, *, finite, tolerance, keep, looked=None):
         self.bases, self.weights = dict(bases), weights
         self.draw, self.deviations = draw, deviations
         self.finite, self.tolerance, self.keep = finite, tolerance, keep
         self.gradients, self._seen = {}, {}
-        self._extra = {(name, side): [] for name in bases for side in (RIGHT, LEFT)}
+        self._extra = unlooked(bases) if looked is None else looked
 
     def matmul(self, name, x):
         c, (w, deviation) = self.coefficients(name, x, RIGHT), self._matrix(name)

@@ -16,7 +16,7 @@ from meanfield.programs.arrays import matrices, scalars, vectors
 from meanfield.programs.checked import check_program
 from meanfield.programs.draws import gaussian_vectors
 from meanfield.programs.held import released
-from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side
+from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side, unlooked
 from meanfield.programs.tall import moment
 
 SMALL_BUFFER = 1e7  # bytes up to which a buffer starts with room for what most trainings reveal
@@ -64,12 +64,14 @@ class Counting:
 
 
 class Looked(NamedTuple):
-    """A network at one time, as observables see it: parameters, bases, what its draws derive from."""
+    """A network at one time, as observables see it: parameters, bases, what its draws derive from, and what
+    looks have revealed beyond the bases, which all that one observable looks at has in common."""
 
     parameters: dict
     bases: dict
     key: jax.Array
-    drawn: tuple = ()
+    drawn: tuple
+    shared: dict
 
 
 class RevealedSystem(System):
@@ -217,8 +219,9 @@ class RevealedSystem(System):
         weights = {name: network.parameters[name] for name in names}
         deviations = dict(self.deviations)
         return Revealed(
-            network.bases, weights, draw, deviations, finite=self.finite, tolerance=self.tolerance, keep=keep
-        )
+            network.bases, weights, draw, deviations, finite=self.finite, tolerance=self.tolerance, keep=keep,
+            looked=getattr(network, "shared", None),
+        )  # fmt: skip
 
     # -- steps and looks ---------------------------------------------------------------------------------
 
@@ -284,6 +287,24 @@ class RevealedSystem(System):
         features = self.features(network, x, layer)
         return moment(features, features)
 
+    def preactivations(self, network, x, layer):
+        """h^l, (n, P)."""
+        return self.forward(network, x).preactivations[layer - 1]
+
+    @property
+    def gradient_kernel(self):
+        """G^l(network, x, layer), (P, k, P, k), of a program that has one."""
+        kernel = self.program.gradient_kernel
+        return lambda network, x, layer: kernel(
+            self.reading(network, keep=False), network.parameters, x, layer
+        )
+
+    @property
+    def layer_kernels(self):
+        """(Φ^l (L, P, P), G^l (L, P, k, P, k))(network, x), of a program that has them."""
+        kernels = self.program.layer_kernels
+        return lambda network, x: kernels(self.reading(network, keep=False), network.parameters, x)
+
     @property
     def tangent_kernel(self):
         """K(network, x), (P, k, P, k), of a program that has one."""
@@ -298,8 +319,17 @@ class RevealedSystem(System):
         return self.forward(network, x).output
 
     def look(self, function, state, initial):
-        """`function(network now, network at step 0)`."""
-        return function(*(Looked(s.parameters, s.bases, s.key, s.drawn) for s in (state, initial)))
+        """`function(network now, network at step 0)`.
+
+        Both are read through the bases of now and share what looks reveal: one and the same matrix W₀ acts on
+        the fields of both, on inputs that training has not seen too.
+        """
+        shared, start = unlooked(state.bases), dict(initial.parameters)
+        for name in state.bases:
+            moved = jnp.zeros_like(state.parameters[name].moved)
+            start[name] = initial.parameters[name]._replace(moved=moved)
+        seen = (state.bases, state.key, state.drawn, shared)
+        return function(Looked(state.parameters, *seen), Looked(start, *seen))
 
     # -- size ----------------------------------------------------------------------------------------------
 

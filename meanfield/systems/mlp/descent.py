@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from meanfield.base.pytree import pytree, static
 from meanfield.programs.arrays import Matrix, Scalar, Vector
 from meanfield.systems.mlp.program import Program, Rates, Scales, descent_rates, scales
-from meanfield.systems.mlp.tangent import tangent_kernel
+from meanfield.systems.mlp.tangent import gradient_kernel, layer_kernels, tangent_kernel
 
 TOLERANCE = 1e-9
 
@@ -49,6 +49,12 @@ class DescentProgram:
 
     def gradient(self, ops, p, x, passed, chi, step):
         return self.program.gradient(ops, p, x, passed, chi, self.rates(step))
+
+    def gradient_kernel(self, ops, p, x, layer):
+        return gradient_kernel(self.program, ops, p, x, layer)
+
+    def layer_kernels(self, ops, p, x):
+        return layer_kernels(self.program, ops, p, x)
 
     def tangent_kernel(self, ops, p, x):
         return tangent_kernel(self.program, self.rates(1), ops, p, x)

@@ -18,7 +18,7 @@ from meanfield.programs.dense import DenseReading as Dense
 from meanfield.programs.draws import gaussian_matrices, gaussian_vectors
 from meanfield.systems.mlp.kernels import initial_kernel
 from meanfield.systems.mlp.program import Program, Rates
-from meanfield.systems.mlp.tangent import tangent_kernel
+from meanfield.systems.mlp.tangent import gradient_kernel, layer_kernels, tangent_kernel
 
 ALONE = 512  # width from which networks run one at a time: products of single matrices are faster there
 
@@ -239,6 +239,18 @@ class MLPNetwork(System):
         """Φ^l(x, x') = E[x^l(x) x^l(x')], (P, P)."""
         features = self.features(parameters, x, layer)
         return jnp.einsum("np,nq->pq", features, features, precision=HIGHEST) / self.width
+
+    def preactivations(self, parameters, x, layer):
+        """h^l, (n, P)."""
+        return self.forward(parameters, x).preactivations[layer - 1]
+
+    def gradient_kernel(self, parameters, x, layer):
+        """G^l(x, x') = E[g^l(x) g^l(x')], g^l = nγ ∂f/∂h^l, (P, k, P, k)."""
+        return gradient_kernel(self.program, Dense(parameters), parameters, x, layer)
+
+    def layer_kernels(self, parameters, x):
+        """(Φ^l (L, P, P), G^l (L, P, k, P, k)) of all hidden layers."""
+        return layer_kernels(self.program, Dense(parameters), parameters, x)
 
     def tangent_kernel(self, parameters, x):
         """K with d f/dt = −K ∂R/∂f under gradient flow, (P, k, P, k)."""

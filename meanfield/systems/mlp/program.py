@@ -39,10 +39,12 @@ class Rates(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """A forward pass: features x^l and slopes φ'(h^l) of all hidden layers, (n, P) each; output (P, k)."""
+    """A forward pass: features x^l, slopes φ'(h^l) and preactivations h^l of all hidden layers, (n, P) each;
+    output (P, k)."""
 
     features: tuple
     slopes: tuple
+    preactivations: tuple
     output: object
 
 
@@ -91,7 +93,7 @@ class Program:
         """The fields on inputs x (P, d) with parameters p."""
         s = self.scales
         h = s.weights[0] / math.sqrt(x.shape[1]) * jnp.einsum("nd,pd->np", p["u"], x, precision=HIGHEST)
-        features, slopes = [], []
+        features, slopes, fields = [], [], []
         for layer in range(1, self.hidden_layers + 1):
             if layer > 1:
                 h = s.weights[layer - 1] * ops.matmul(f"w{layer}", features[-1])
@@ -100,10 +102,11 @@ class Program:
             phi, slope = self.activation.value_and_derivative(h)
             features.append(phi)
             slopes.append(slope)
+            fields.append(h)
         f = s.weights[-1] * ops.moment(features[-1], p["v"])  # (P, k)
         if self.bias:
             f = f + s.output_bias * p["c"][None]
-        return Pass(tuple(features), tuple(slopes), f / self.richness)
+        return Pass(tuple(features), tuple(slopes), tuple(fields), f / self.richness)
 
     def backward(self, ops, p, passed, chi):
         """g¹ … g^L on the samples of a forward pass, with residuals χ (P, k)."""
