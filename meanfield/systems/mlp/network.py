@@ -10,25 +10,17 @@ import numpy as np
 
 from meanfield.base.precision import HIGHEST
 from meanfield.base.pytree import pytree, static
-from meanfield.base.schema import Variable
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
 from meanfield.model.optax_training import Optax
-from meanfield.model.system import System
+from meanfield.model.system import System, output_variables
 from meanfield.programs.dense import Dense
 from meanfield.programs.draws import gaussian_matrices, gaussian_vectors
 from meanfield.systems.mlp.kernels import initial_kernel
 from meanfield.systems.mlp.program import Program, Rates
 
 SOURCE = "THEORY 3; Yang & Hu 2021"
-VARIABLES = {
-    "prediction": Variable(("sample", "output"), "network output f(x)", source=SOURCE),
-    "loss": Variable((), "training loss R", source="THEORY 0"),
-    "test_prediction": Variable(
-        ("test_sample", "output"), "network output f(x) on the test set", source=SOURCE
-    ),
-    "test_loss": Variable((), "test loss", source="THEORY 0"),
-}
+VARIABLES = output_variables(SOURCE)
 ALONE = 512  # width from which networks run one at a time: products of single matrices are faster there
 
 
