@@ -48,8 +48,17 @@ def said(capsys, *words):
     return code, *capsys.readouterr()
 
 
+# Processes of a script's background ignore Ctrl-C unless they ask for it.
+PROGRAM = """
+import signal, sys
+from meanfield.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
 def started(*words, **options):
-    command = [sys.executable, "-m", "meanfield.cli", *map(str, words)]
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **{**pipes, **options})
 

@@ -146,7 +146,7 @@ def moments(process):
     """Looks at a process while it runs."""
     while process.poll() is None:
         yield
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def kill_quick_start(quick, store, rng):
