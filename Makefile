@@ -12,8 +12,8 @@ quickstart: $(VENV)/.installed
 # Lint, layering and every test that is not marked slow; once more, the core, with 64-bit JAX on.
 test: $(VENV)/.tested
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
-	MEANFIELD_TEST_X64=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" tests/model tests/systems
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	MEANFIELD_TEST_X64=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/model tests/systems
 
 slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m slow

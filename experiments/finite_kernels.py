@@ -55,10 +55,10 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     for name in activations:
         if name not in WEIGHT_VARIANCE:
@@ -67,7 +67,7 @@ def compute(
     looks = (mf.observe.Kernel(at=(0,)), mf.observe.FeatureKernel(at=(0,)))
     options = {
         "seeds": seeds, "key": key, "record": [0], "observe": looks, "progress": progress,
-        "store": None if store is None else os.path.join(store, "runs"),
+        "store": part_of(store),
     }  # fmt: skip
     training = mf.GradientDescent(1e-3, 1)  # a run has one step at least; only its start is looked at
     shape = (len(activations), len(depths), len(widths), seeds)
@@ -256,15 +256,9 @@ def summary(data):
 
 def draw(data):
     """Distances of the tangent kernel against the width; all exponents; the constants against the depth."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3) as (figure, axes):
         draw_distances(data, axes[0])
         draw_exponents(data, axes[1])
         draw_constants(data, axes[2])
@@ -279,10 +273,8 @@ def root_mean_square(values):
 
 def draw_distances(data, ax):
     """The tangent kernel of the first activation at every depth, light to dark, with the law."""
-    import numpy as np
-
-    from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
-    from meanfield.plot.colours import LAW, shades
+    from meanfield.plot.canvas import law_name, law_through, legend_above, plain_log_ticks, size_axis
+    from meanfield.plot.colours import shades
 
     away = data["distances"].dataset.isel(activation=0)
     widths, depths = away["width"].values, away["hidden_layers"].values
@@ -291,15 +283,11 @@ def draw_distances(data, ax):
     size_axis(ax, widths, right=1.9)
     handles = []
     for depth, colour in zip(depths, shades(len(depths)), strict=True):
-        values = distance.sel(hidden_layers=depth)
+        values = distance.sel(hidden_layers=depth).values
         label = f"{depth} layer{'s' if depth > 1 else ''}"
         handles += ax.plot(widths, values, color=colour, marker="o", ms=3.5, lw=1, label=label)
-        law = np.exp(np.log(values * widths**0.5).mean().item()) * widths**-0.5
-        ax.plot(widths, law, color=LAW, lw=0.8, zorder=1)
-    ax.annotate(
-        r"$n^{-1/2}$", (widths[-1], law[-1]), (4, 0), textcoords="offset points", va="center", color="0.35",
-        fontsize="small",
-    )  # fmt: skip
+        law = law_through(ax, widths, values, -0.5)
+    law_name(ax, r"$n^{-1/2}$", (widths[-1], law[-1]), xytext=(4, 0))
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")
     ax.set_ylabel(r"$\|\Theta_n-\Theta\|\,/\,\|\Theta\|$, " + str(away["activation"].values))
@@ -318,7 +306,7 @@ def draw_exponents(data, ax):
     from matplotlib.lines import Line2D
 
     from meanfield.numerics.statistics import student_interval
-    from meanfield.plot.canvas import intervals, legend_above
+    from meanfield.plot.canvas import estimates, legend_above
     from meanfield.plot.colours import LAW
 
     found = data["exponents"].dataset
@@ -330,10 +318,8 @@ def draw_exponents(data, ax):
         for kernel, shift, face in (("nngp", -0.05, "white"), ("ntk", 0.05, colour)):
             at = found.sel(activation=name, kernel=kernel)
             x, value = depths + shift + 0.24 * (i - (len(names) - 1) / 2), at["exponent"].values
-            error = half * at["exponent_error"].values
-            intervals(ax, x, value - error, value + error, color=colour, zorder=2)
-            style = {"color": colour, "marker": marker, "ms": 3.5, "mfc": face, "mew": 0.8, "ls": "none"}
-            ax.plot(x, value, zorder=3, **style)
+            style = {"color": colour, "marker": marker, "ms": 3.5, "mfc": face, "mew": 0.8}
+            estimates(ax, x, value, half * at["exponent_error"].values, **style)
         handles.append(Line2D([], [], color=colour, marker=marker, ms=3.5, ls="none", label=name))
     style = {"color": "0.35", "marker": "o", "ms": 3.5, "mew": 0.8, "ls": "none"}
     handles += [

@@ -69,10 +69,10 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     problem = mf.datasets.digits((3, 8), samples, test_samples, squared_norm=64, key=key)
     model = mf.MLP(hidden_layers, mf.activations.relu, mf.parametrizations.ntk, weight_variance=2.0)
@@ -81,7 +81,7 @@ def compute(
     record = sorted({*looks, *np.round(np.geomspace(1, steps, 40)).astype(int).tolist(), 0})
     ensemble = mf.simulate(
         model.finite(width), problem, training, seeds=seeds, key=key, record=record, progress=progress,
-        store=None if store is None else os.path.join(store, "ensemble"),
+        store=part_of(store),
     )  # fmt: skip
     law = law_of(model, problem, training, record)
     frozen = law_of(model, problem, training, looks, readout_only=True)
@@ -197,15 +197,9 @@ def summary(data):
 
 def draw(data):
     """Networks and their law over training; means with their noise; all scores with the threshold."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3, width_ratios=(1.1, 0.9, 1))
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3, width_ratios=(1.1, 0.9, 1)) as (figure, axes):
         draw_band(data, axes[0])
         draw_means(data, axes[1])
         draw_scores(data, axes[2])

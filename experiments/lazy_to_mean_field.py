@@ -73,10 +73,10 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     phi = mf.activations.gelu
     problem = mf.datasets.sphere_teacher(dimension, 1, samples, test_samples, activation=phi, key=key)
@@ -88,7 +88,7 @@ def compute(
     record = np.unique(np.round(np.geomspace(1, steps, 40)).astype(int))
     options = {
         "record": np.concatenate([[0], record]), "observe": (mf.observe.Kernel(), mf.observe.Displacement()),
-        "key": key, "progress": progress, "store": None if store is None else os.path.join(store, "runs"),
+        "key": key, "progress": progress, "store": part_of(store),
     }  # fmt: skip
     runs = {name: [] for name in ("limit", "networks", *laws)}
     for gamma in richness:
@@ -318,15 +318,10 @@ def summary(data):
 
 def draw(data):
     """Changes against the richness; distance to the kernel regime; test loss."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
+    with panels(3) as (figure, axes):
         for ax in axes:
-            fix_ticks(ax)
             ax.set_xscale("log")
             ax.set_xlabel(r"richness $\gamma$")
         draw_power(data, axes[0], "kernel_change", r"kernel change $\|K_t-K_0\|\,/\,\|K_0\|$")
@@ -339,7 +334,7 @@ def draw_power(data, ax, name, label):
     """One quantity against γ with its laws, through the smallest γ."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    from meanfield.plot.canvas import legend_above
+    from meanfield.plot.canvas import law_name, legend_above
     from meanfield.plot.colours import DARK, LAW, LIGHT, LIMIT
 
     about, found = data.attrs, data["slopes"].dataset
@@ -378,9 +373,7 @@ def draw_power(data, ax, name, label):
         if not below:
             place = {"xytext": (-5, 3), "ha": "right", "va": "bottom"}
         at = min(2, gamma.size - 1)
-        ax.annotate(
-            text, (gamma[at], line[at]), textcoords="offset points", color="0.35", fontsize="small", **place
-        )  # fmt: skip
+        law_name(ax, text, (gamma[at], line[at]), **place)
     ax.yaxis.set_major_locator(LogLocator(100))
     ax.yaxis.set_minor_locator(LogLocator(10, numticks=20))
     ax.yaxis.set_minor_formatter(NullFormatter())
@@ -392,7 +385,7 @@ def draw_test_loss(data, ax):
     """Test loss at equal time and at equal training loss, with the kernel regime."""
     import numpy as np
 
-    from meanfield.plot.canvas import intervals, legend_above, plain_log_ticks
+    from meanfield.plot.canvas import estimates, legend_above, plain_log_ticks
     from meanfield.plot.colours import DARK, LAW, LIGHT, LIMIT
 
     limit, networks, regime = (data[n].dataset for n in ("limit", "networks", "kernel_regime"))
@@ -401,13 +394,12 @@ def draw_test_loss(data, ax):
     end = networks["test_loss"].isel(step=-1).transpose("richness", "seed").values
     mean, error = end.mean(1), end.std(1, ddof=1) / np.sqrt(end.shape[1])
     ax.set_yscale("log")
-    intervals(ax, gamma, mean - 2 * error, mean + 2 * error, color=DARK, zorder=2)
     digits, _, power = f"{level:.0e}".partition("e")
     last = limit["test_loss"].isel(step=-1)
     handles = [
         ax.plot(gamma, last, color=LIMIT, lw=1.3, zorder=4, label="limit, equal time")[0],
-        ax.plot(
-            gamma, mean, ls="none", marker="o", ms=4, color=DARK, zorder=3,
+        estimates(
+            ax, gamma, mean, 2 * error, color=DARK, marker="o", ms=4,
             label=f"$n={data.attrs['width']}$, equal time",
         )[0],
         ax.plot(

@@ -64,10 +64,10 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     problem = mf.datasets.xor(samples, spread=spread, loss=mf.losses.logistic, key=key)
     reach = 1.05 * np.abs(problem.x).max()
@@ -80,10 +80,7 @@ def compute(
     final = mf.observe.Neurons(particles, at=(steps,))
     normalised = mf.NormalizedDescent(learning_rate, steps)
     fixed = mf.GradientDescent(0.5 * mf.stability(model, problem), steps)
-    options = {
-        "key": key, "record": record, "progress": progress,
-        "store": None if store is None else os.path.join(store, "runs"),
-    }  # fmt: skip
+    options = {"key": key, "record": record, "progress": progress, "store": part_of(store)}
     limit = mf.simulate(
         model.limit(particles, replicates), seen, normalised, observe=(size, final), **options
     )
@@ -278,15 +275,9 @@ def summary(data):
 
 def draw(data):
     """The decision in the plane; the gap to the maximum margin; where the neurons point."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3, width_ratios=(1, 1.05, 1.25))
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3, width_ratios=(1, 1.05, 1.25)) as (figure, axes):
         draw_decision(data, axes[0])
         draw_gap(data, axes[1])
         draw_directions(data, axes[2])
@@ -335,7 +326,7 @@ def draw_gap(data, ax):
     """1 − margin/maximum against N."""
     import numpy as np
 
-    from meanfield.plot.canvas import legend_above
+    from meanfield.plot.canvas import law_name, legend_above
     from meanfield.plot.colours import LAW, LIMIT, shades
 
     limit, slow, networks = (data[n].dataset for n in ("limit", "fixed_step", "networks"))
@@ -356,16 +347,7 @@ def draw_gap(data, ax):
     shown = law < 1
     ax.plot(size[shown], 0.6 * law[shown], color=LAW, lw=0.8, zorder=1)
     middle = np.flatnonzero(shown)[shown.sum() // 2]
-    ax.annotate(
-        "$N^{-1}$",
-        (size[middle], 0.6 * law[middle]),
-        (-4, -4),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        color="0.35",
-        fontsize="small",
-    )
+    law_name(ax, "$N^{-1}$", (size[middle], 0.6 * law[middle]), xytext=(-4, -4), ha="right", va="top")
     ax.set_ylim(0.4 * gap[-1], 2)
     ax.set_xlabel(r"$N=\int|a||(w,b)|\,d\rho_t$")
     ax.set_ylabel("1 − margin / maximum margin")

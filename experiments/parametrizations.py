@@ -69,11 +69,12 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
     import warnings
 
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     problem = mf.datasets.digits((3, 8), samples, 0, squared_norm=64, key=key)
     layers = range(1, hidden_layers + 1)
@@ -93,7 +94,7 @@ def compute(
                 warnings.filterwarnings("ignore", "The learning rate|Training diverged", RuntimeWarning)
                 run = mf.simulate(
                     model.finite(width), problem, training, seeds=seeds, observe=looks, key=key,
-                    progress=progress, store=None if store is None else os.path.join(store, "runs"),
+                    progress=progress, store=part_of(store),
                 )  # fmt: skip
             for j, look in enumerate(looks):
                 size[i, :, k, j] = run[look.name].values
@@ -239,15 +240,9 @@ LABELS = {"mup": r"$\mu$P", "ntk": "NTK", "standard, c = 1": "standard, $c=1$"}
 
 def draw(data):
     """Movement of the last hidden layer against the width; all exponents; losses at the largest width."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3) as (figure, axes):
         draw_movement(data, axes[0])
         draw_exponents(data, axes[1])
         draw_loss(data, axes[2])
@@ -258,8 +253,7 @@ def draw_movement(data, ax):
     """Features of the last hidden layer after one step, with the predicted laws through their middle."""
     import numpy as np
 
-    from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
-    from meanfield.plot.colours import LAW
+    from meanfield.plot.canvas import law_through, legend_above, plain_log_ticks, size_axis
 
     moved = data["movement"]["size"].isel(look=0).isel(quantity=-2)
     predicted = data["exponents"]["predicted"].isel(look=0).isel(quantity=-2)
@@ -270,8 +264,7 @@ def draw_movement(data, ax):
     for name, style in styles(moved["parametrization"].values).items():
         values = np.exp(np.log(moved.sel(parametrization=name)).mean("seed").values)
         power = float(predicted.sel(parametrization=name))
-        law = np.exp(np.mean(np.log(values / widths**power))) * widths**power
-        ax.plot(widths, law, color=LAW, lw=0.8, zorder=1)
+        law_through(ax, widths, values, power)
         handles += ax.plot(widths, values, ms=3.5, lw=1, label=LABELS.get(name, name), **style)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")
@@ -285,7 +278,7 @@ def draw_exponents(data, ax):
     from matplotlib.lines import Line2D
 
     from meanfield.numerics.statistics import student_interval
-    from meanfield.plot.canvas import intervals, legend_above
+    from meanfield.plot.canvas import estimates, legend_above
     from meanfield.plot.colours import LAW
 
     found = data["exponents"].dataset
@@ -300,8 +293,7 @@ def draw_exponents(data, ax):
             kept = np.isfinite(theory) & np.isfinite(y)
             x, theory, y, error = x[kept], theory[kept], y[kept], half * error[kept]
             ax.hlines(theory, x - 0.08, x + 0.08, color=LAW, lw=1.4, zorder=1)
-            intervals(ax, x, y - error, y + error, color=style["color"], zorder=2)
-            ax.plot(x, y, ms=3, mew=0.7, mfc=face, zorder=3, **style | {"ls": "none"})
+            estimates(ax, x, y, error, ms=3, mew=0.7, mfc=face, **style)
     ax.set_xticks(place, quantities)
     ax.set_ylabel("exponent of the movement in $n$")
     mark = {"marker": "o", "ls": "none", "ms": 3, "mew": 0.7, "color": "0.35"}

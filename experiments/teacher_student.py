@@ -97,15 +97,15 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     study = studies(
         activation=activation, widths=widths, seeds=seeds, samples=samples, angles=angles, steps=steps,
         learning_rate=learning_rate, nodes=nodes, key=key,
     )["networks"]  # fmt: skip
-    tree = study.run(None if store is None else os.path.join(store, "networks"), progress=progress)
+    tree = study.run(part_of(store, "networks"), progress=progress)
     groups = {name: node.dataset for name, node in tree.children.items()}
     finite = groups["finite"]
     plain = finite.drop_vars([name for name in finite if name.endswith("_control")])
@@ -251,15 +251,9 @@ def summary(data):
 
 def draw(data):
     """The predicted band with single networks; the ratio of spreads; spread and bias against the width."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        band, ratio, laws = figure.subplots(1, 3, width_ratios=(1.15, 0.9, 1))
-        for ax in (band, ratio, laws):
-            fix_ticks(ax)
+    with panels(3, width_ratios=(1.15, 0.9, 1)) as (figure, (band, ratio, laws)):
         draw_band(data, band)
         draw_ratio(data, ratio)
         draw_laws(data, laws)
@@ -317,7 +311,7 @@ def draw_band(data, ax, shown=60):
 def draw_ratio(data, ax):
     """Measured over predicted spread and bias, with 95% intervals."""
     from meanfield.numerics.statistics import student_interval
-    from meanfield.plot.canvas import intervals, legend_above, size_axis
+    from meanfield.plot.canvas import estimates, legend_above, size_axis
     from meanfield.plot.colours import DARK, LAW, LIGHT
 
     ratios = data["agreement"].dataset
@@ -330,9 +324,8 @@ def draw_ratio(data, ax):
         ("bias_ratio", LIGHT, "s", 1.04, "bias, first order\ntaken off"),
     ):
         value, error = ratios[name].values, half * ratios[f"{name}_error"].values
-        intervals(ax, widths * shift, value - error, value + error, color=colour, zorder=2)
-        style = {"color": colour, "marker": marker, "ms": 4, "ls": "none"}
-        handles += ax.plot(widths * shift, value, label=label, zorder=3, **style)
+        style = {"color": colour, "marker": marker, "ms": 4, "label": label}
+        handles += estimates(ax, widths * shift, value, error, **style)
     size_axis(ax, widths)
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, 0.8), max(high, 1.2))
@@ -345,7 +338,7 @@ def draw_laws(data, ax):
     """Root mean square distances against the width; the grey laws have predicted constants."""
     import numpy as np
 
-    from meanfield.plot.canvas import intervals, legend_above, plain_log_ticks, size_axis
+    from meanfield.plot.canvas import intervals, law_name, legend_above, plain_log_ticks, size_axis
     from meanfield.plot.colours import DARK, LAW, LIGHT
 
     about = data["agreement"].attrs
@@ -378,9 +371,7 @@ def draw_laws(data, ax):
     ):
         ax.plot(ends, constant * ends**power, color=LAW, lw=0.8, zorder=1)
         place = (ends[1], constant * ends[1] ** power)
-        ax.annotate(
-            word, place, (2, 0), textcoords="offset points", va="center", color="0.35", fontsize="small"
-        )
+        law_name(ax, word, place)
     ax.set_ylim(heights[heights > 0].min() / 1.5, heights.max() * 1.5)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")

@@ -63,17 +63,17 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import optax
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     known = mf.parametrizations
     problem = mf.datasets.digits((3, 8), samples, 0, squared_norm=64, key=key)
     options = {
         "seeds": seeds, "key": key, "record": [0, steps], "progress": progress,
-        "store": None if store is None else os.path.join(store, "runs"),
+        "store": part_of(store),
     }  # fmt: skip
 
     def model_of(parametrization):
@@ -246,15 +246,10 @@ def summary(data):
 
 def draw(data):
     """Loss against the learning rate, a panel for every case."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import legend_above, panels
 
-    from meanfield.plot.canvas import fix_ticks, legend_above, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, len(CASES), sharey=True)
+    with panels(len(CASES), sharey=True) as (figure, axes):
         for ax, name in zip(axes, CASES, strict=True):
-            fix_ticks(ax)
             handles = draw_case(data, name, ax)
         axes[0].set_ylabel(f"training loss after {data.attrs['steps']} steps")
         legend_above(axes[0], handles, columns=2, lift=0.2)

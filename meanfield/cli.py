@@ -124,6 +124,7 @@ def run(name, words):
     store = pathlib.Path(store_of(name, options))
     options["store"] = str(store)
     again = "Give the same command again to go on."
+    check_folder(name, module, options, store)
     try:
         data = module.compute(**options)
     except KeyboardInterrupt:
@@ -134,6 +135,49 @@ def run(name, words):
     figure_files = draw(module, data, store)
     print("\nfigures: " + ", ".join(str(p) for p in figure_files))
     return 0
+
+
+def check_folder(name, module, options, store):
+    """Refuse, before anything is computed, a folder that holds something else than this experiment."""
+    if not store.is_dir():
+        return
+    from meanfield.studies.store import RUNS, StoreError
+
+    began = began_by(store)
+    if began not in (None, name):
+        raise StoreError(f"Store {store} holds another experiment, {began}: choose another folder.")
+    parts = parts_of(module, options)
+    one = list(parts) == [name]  # the folder is the store of a study, which knows what is its own
+    if began == name or one and (store / "study.json").exists():
+        return
+    # What a run leaves that was killed before its end.
+    own = {"cells"} if one else {RUNS, *parts}
+    found = (p for p in sorted(store.iterdir()) if not p.name.startswith("."))
+    foreign = [p.name for p in found if p.name not in own or not p.is_dir()]
+    if foreign:
+        raise StoreError(
+            f"Argument `store` must be an empty folder or a store, but {store} holds {foreign[0]}."
+        )
+
+
+def began_by(store):
+    """The experiment that a folder belongs to by its own word, or None."""
+    about = store / "experiment.json"
+    if not about.exists():
+        return None
+    try:
+        name = json.loads(about.read_text())["experiment"]
+        if isinstance(name, str):
+            return name
+    except (ValueError, KeyError, TypeError, OSError):
+        pass
+    raise UsageError(f"Store {store} has an unreadable experiment.json.")
+
+
+def parts_of(module, options):
+    """{name: the `Study` behind a part of an experiment}."""
+    parameters = inspect.signature(module.studies).parameters
+    return module.studies(**{k: v for k, v in options.items() if k in parameters})
 
 
 def keep(name, options, data, store):
@@ -165,13 +209,8 @@ def opened(store):
     from meanfield.studies.store import StoreError, read_checked_tree
     from meanfield.studies.study import open_study
 
-    about = store / "experiment.json"
-    module = None
-    if about.exists():
-        try:
-            module = load(json.loads(about.read_text())["experiment"])
-        except (ValueError, KeyError, TypeError, OSError):
-            raise UsageError(f"Store {store} has an unreadable experiment.json.") from None
+    name = began_by(store)
+    module = None if name is None else load(name)
     if module is not None and (store / "result.nc").exists():
         try:
             return module, read_checked_tree(store / "result.nc")
@@ -213,10 +252,9 @@ def plan(name, words):
     module = load(name)
     options = options_of(name, module, words, plan=True)
     store = pathlib.Path(store_of(name, options))
-    parameters = inspect.signature(module.studies).parameters
     from meanfield.studies.plan import plan_text
 
-    parts = module.studies(**{k: v for k, v in options.items() if k in parameters})
+    parts = parts_of(module, options)
     if not parts:
         print(f"{name}: one computation without cells. {inspect.getdoc(module).splitlines()[-1]}")
         return 0
@@ -295,15 +333,16 @@ def main(arguments=None):
     except UsageError as error:
         print(f"meanfield: {error}", file=sys.stderr)
         return 2
-    except (OSError, RuntimeError, MemoryError) as error:
-        print(f"meanfield: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, TypeError) as error:
-        print(f"meanfield: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("\nmeanfield: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        from meanfield.base.errors import meant_for_users
+
+        if not meant_for_users(error):
+            raise  # a fault of the program: its traceback says where
+        print(f"meanfield: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError | TypeError) else 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it keeps, how it fails."""
 
+import io
 import json
 import os
 import pathlib
@@ -12,10 +13,14 @@ import time
 
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
+from meanfield.experiments import margin
 
 import meanfield as mf
 from meanfield import cli
+from meanfield.base.errors import ComputationError
 from meanfield.studies import study as studies
+from meanfield.studies.store import part_of
 
 TINY = "--widths 4 8 --seeds 3 --steps 3 --samples 4 --test-samples 3".split()
 
@@ -43,8 +48,17 @@ def said(capsys, *words):
     return code, *capsys.readouterr()
 
 
+# Processes of a script's background ignore Ctrl-C unless they ask for it.
+PROGRAM = """
+import signal, sys
+from meanfield.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
 def started(*words, **options):
-    command = [sys.executable, "-m", "meanfield.cli", *map(str, words)]
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **{**pipes, **options})
 
@@ -86,11 +100,14 @@ def test_the_version_is_that_of_the_package(capsys):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_a_terminal_without_the_signs_of_a_report_is_no_error(encoding, finished, capsys):
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    run = started("report", finished, text=False, env=environment)
-    out, err = run.communicate(timeout=120)
-    assert run.returncode == 0 and err == b""
+def test_a_terminal_without_the_signs_of_a_report_is_no_error(encoding, finished, monkeypatch):
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        assert cli.main(["report", str(finished)]) == 0
+    out, err = (stream.detach().getvalue() for stream in (out, err))
+    assert err == b""
     assert ("±".encode() if encoding == "utf-8" else b"\xb1" if encoding == "latin-1" else b"?") in out
 
 
@@ -209,11 +226,119 @@ def test_a_plan_leaves_no_trace(tmp_path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_store_given_the_results_go_beside(tmp_path, capsys, monkeypatch):
+# --- folders of experiments that are no single study ------------------------------------------------------
+
+
+@pytest.fixture
+def quick_margin(monkeypatch):
+    """The experiment `margin` with a result at once, kept in parts like any other; [stores it was given]."""
+    calls = []
+
+    def compute(*, key: int = 0, store: str | None = None, progress: bool = True):
+        calls.append(store)
+        part = pathlib.Path(part_of(store), "cells")
+        part.mkdir(parents=True, exist_ok=True)
+        (part / "a.nc").touch()
+        loss = ("step", [1.0, 2.0 + key], {"long_name": "loss", "units": "1"})
+        return xr.DataTree.from_dict({"loss": xr.Dataset({"loss": loss})})
+
+    monkeypatch.setattr(margin, "compute", compute)
+    monkeypatch.setattr(margin, "summary", lambda data: f"last {float(data['loss/loss'][-1])}")
+    monkeypatch.setattr(margin, "draw", lambda data: Figure())
+    return calls
+
+
+MARGIN = ["run", "margin", "--store"]
+
+
+def test_a_result_is_kept_with_its_experiment_and_replaced_by_a_later_one(quick_margin, tmp_path, capsys):
+    store = tmp_path / "store"
+    for key in (0, 1):
+        code, out, err = said(capsys, *MARGIN, store, "--key", key)
+        assert code == 0 and err == "" and out.startswith(f"last {2.0 + key}\n")
+        assert said(capsys, "report", store) == (0, f"last {2.0 + key}\n", "")
+    assert quick_margin == 2 * [str(store)]
+
+
+def test_a_run_that_was_killed_before_its_result_is_gone_on_with(quick_margin, tmp_path, capsys):
+    store = tmp_path / "store"
+    said(capsys, *MARGIN, store)
+    for name in ("experiment.json", "result.nc"):
+        (store / name).unlink()
+    shutil.rmtree(store / "figures")
+    (store / ".nobody").touch()
+    assert said(capsys, *MARGIN, store)[0] == 0
+    assert (store / "result.nc").exists()
+
+
+def test_without_a_store_given_the_results_go_beside(quick_margin, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said(capsys, "run", "digits", *TINY)[0] == 0
-    assert [p.name for p in tmp_path.iterdir()] == ["digits-study"]
-    assert said(capsys, "report", "digits-study")[0] == 0
+    assert said(capsys, "run", "margin")[0] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["margin-study"] == quick_margin
+    assert said(capsys, "report", "margin-study")[0] == 0
+
+
+def its_thesis(folder):
+    (folder / "thesis.tex").write_text("chapter 1")
+
+
+def its_result(folder):
+    (folder / "result.nc").write_text("of something else")
+
+
+def its_studies(folder):
+    (folder / "digits-study" / "cells").mkdir(parents=True)
+
+
+def its_file(folder):
+    (folder / "runs").touch()
+
+
+def its_study(folder):
+    (folder / "study.json").write_text(json.dumps({"identity": {}, "memory": 1.0, "request": "r"}))
+
+
+def its_experiment(folder):
+    (folder / "experiment.json").write_text('{"experiment": "transfer"}')
+    (folder / "result.nc").touch()
+
+
+def its_riddle(folder):
+    (folder / "experiment.json").write_text("{")
+
+
+OCCUPIED = [
+    (its_thesis, "thesis.tex"),
+    (its_result, "holds result.nc"),
+    (its_studies, "holds digits-study"),
+    (its_file, "holds runs"),
+    (its_study, "holds study.json"),
+    (its_experiment, "holds another experiment, transfer"),
+    (its_riddle, "unreadable experiment.json"),
+]
+
+
+@pytest.mark.parametrize(("prepare", "part"), OCCUPIED, ids=[f.__name__ for f, _ in OCCUPIED])
+def test_no_result_is_written_where_something_else_lies(prepare, part, quick_margin, tmp_path, capsys):
+    prepare(tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    code, out, err = said(capsys, *MARGIN, tmp_path)
+    assert code == 2 and out == "" and quick_margin == []
+    assert_one_line(err.replace(": choose", ", choose"), str(tmp_path), part)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_store_of_another_experiment_is_refused_to_a_study_too(tmp_path, capsys):
+    its_experiment(tmp_path)
+    code, out, err = said(capsys, *RUN, "--store", tmp_path)
+    assert code == 2 and "holds another experiment, transfer" in err
+
+
+def test_a_study_made_by_the_library_is_gone_on_with_by_the_command(finished, store, capsys):
+    (store / "experiment.json").unlink()
+    shutil.rmtree(store / "figures")
+    assert said(capsys, *RUN, "--store", store)[0] == 0
+    assert (store / "study.nc").read_bytes() == (finished / "study.nc").read_bytes()
 
 
 # --- interrupted, killed, full ----------------------------------------------------------------------------
@@ -221,7 +346,7 @@ def test_without_a_store_given_the_results_go_beside(tmp_path, capsys, monkeypat
 
 def test_ctrl_c_leaves_a_store_to_go_on_with_and_says_so(tmp_path, capsys):
     store = tmp_path / "store"
-    words = ["digits", "--widths", *map(str, range(1, 17)), *TINY[3:], "--store", store]
+    words = ["digits", "--widths", *map(str, range(1, 17)), "--seeds", "2", *TINY[5:], "--store", store]
     run = started("run", *words)
     deadline = time.monotonic() + 300
     while not list(store.glob("cells/[!.]*.nc")) and run.poll() is None and time.monotonic() < deadline:
@@ -232,12 +357,12 @@ def test_ctrl_c_leaves_a_store_to_go_on_with_and_says_so(tmp_path, capsys):
     assert "Interrupted" in err and str(store) in err and "same command again" in err
     assert "Traceback" not in err and out == ""
     left = {p.name: p.stat().st_mtime_ns for p in store.glob("cells/*")}
-    assert 1 <= len(left) < 32 and not any(name.endswith(".tmp") for name in left)
+    assert 1 <= len(left) < 16 and not any(name.endswith(".tmp") for name in left)
     code, _, err = said(capsys, "report", store)
     assert code == 2 and f"not finished ({len(left)} results are there)" in err
     assert said(capsys, "run", *words)[0] == 0
     assert all((store / "cells" / name).stat().st_mtime_ns == left[name] for name in left)
-    assert len(list(store.glob("cells/*.nc"))) > 32
+    assert len(list(store.glob("cells/*.nc"))) > 16
 
 
 def test_ctrl_c_anywhere_else_is_no_traceback(capsys, monkeypatch):
@@ -464,14 +589,38 @@ def test_a_damaged_study_is_named_and_the_same_command_repairs_it(store):
     assert "study.nc is damaged" in lines[0] and "not finished" in lines[1]
 
 
-def test_a_failure_while_computing_is_exit_code_1(capsys, monkeypatch, tmp_path):
+def failing(monkeypatch, error):
+    """From now on every cell fails."""
+
     def fail(*_, **__):
-        raise RuntimeError("The file digits.nc is damaged.")
+        raise error
 
     monkeypatch.setattr(studies, "compute_cell", fail)
+
+
+def test_a_failure_while_computing_is_exit_code_1(capsys, monkeypatch, tmp_path):
+    failing(monkeypatch, ComputationError("The file digits.nc is damaged."))
     code, out, err = said(capsys, *RUN, "--store", tmp_path / "store")
     assert code == 1 and out == ""
     assert_one_line(err, "digits.nc is damaged")
+
+
+FAULTS = [
+    RuntimeError("dictionary changed size during iteration"),
+    ValueError("operands could not be broadcast together with shapes (3,) (4,)"),
+    TypeError("unsupported operand type(s)"),
+    KeyError("width"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[type(f).__name__ for f in FAULTS])
+def test_a_fault_of_the_program_keeps_its_traceback(fault, capsys, monkeypatch, tmp_path):
+    """One sentence would hide where it happened."""
+    failing(monkeypatch, fault)
+    with pytest.raises(type(fault)) as caught:
+        cli.main([*RUN, "--store", str(tmp_path / "store")])
+    assert caught.value is fault and capsys.readouterr().err == ""
+    assert "fail" in [entry.name for entry in caught.traceback]
 
 
 def test_results_of_an_experiment_are_plain_netcdf(finished):

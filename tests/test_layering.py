@@ -94,6 +94,13 @@ def test_systems_never_import_a_sibling(path):
             assert parts[1] == own, f"{path}:{line} imports its sibling {parts[1]}"
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if p.parts[0] == "studies"], ids=str)
+def test_studies_know_no_system(path):
+    """What they need of one they ask of its model, so that a new system needs no edit there."""
+    for parts, line in inner_targets(path):
+        assert parts[0] != "systems", f"{path}:{line} imports meanfield.{'.'.join(parts)}"
+
+
 def test_modules_do_not_import_each_other_in_a_circle():
     """Imports at the head of modules; those inside functions run later."""
     graph = {}

@@ -26,6 +26,11 @@ class Variable:
         """The same variable with further leading dimensions."""
         return dataclasses.replace(self, dims=(*dims, *self.dims))
 
+    def own_error(self):
+        """The standard error of this variable that a limit states."""
+        long_name = f"one standard error of the limit's own {self.long_name}"
+        return dataclasses.replace(self, long_name=long_name)
+
 
 @functools.cache
 def versions():

@@ -6,6 +6,7 @@ import importlib.resources
 
 import numpy as np
 
+from meanfield.base.errors import ComputationError
 from meanfield.datasets.images import image_problem
 
 
@@ -25,7 +26,7 @@ def load():
             images, labels, expected = data["image"].values, data["label"].values, data.attrs["sha256"]
     found = content_digest(images, labels)
     if found != expected:
-        raise RuntimeError(
+        raise ComputationError(
             f"The file digits.nc is damaged: its content has SHA-256 {found[:12]}…, but should have "
             f"{expected[:12]}…; install meanfield anew."
         )

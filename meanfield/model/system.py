@@ -10,24 +10,6 @@ import dataclasses
 from meanfield.base.schema import Variable
 from meanfield.base.text import Concise
 
-VARIABLES = {
-    "prediction": Variable(("sample", "output"), "network output f(x)"),
-    "loss": Variable((), "training loss R", source="THEORY 0"),
-    "test_prediction": Variable(("test_sample", "output"), "network output f(x) on the test set"),
-    "test_loss": Variable((), "test loss", source="THEORY 0"),
-}
-
-
-def error_variables(variables):
-    """The standard errors that a limit states of these."""
-    return {
-        f"{name}_error": dataclasses.replace(
-            variable, long_name=f"one standard error of the limit's own {variable.long_name}"
-        )
-        for name, variable in variables.items()
-    }
-
-
 @dataclasses.dataclass(frozen=True)
 class Law:
     """A predicted rate: error of `quantity` ∝ size^exponent for one kind of error.
@@ -49,8 +31,18 @@ class Model(Concise):
     """The interface of models: `finite`, `limit`, `laws`. Subclasses are frozen dataclasses.
 
     `initial_kernel(problem)`: χ → K χ on the training set with the tangent kernel of the limit at
-    initialisation, in the time of training, or None where there is none. `responds`: whether studies can
-    take a `Response` of its limit.
+    initialisation, in the time of training, or None where there is none.
+
+    `responds`: whether studies can take a `Response` of its limit. If so, `responding(particles, replicates,
+    sampler)` gives what it is computed of (THEORY 1.1), with
+    - `particles` of each replicate; `random`: whether replicates are independent draws; `sampled`: whether
+      ρ_0 is not a list of neurons; `paired`: whether neurons are drawn in pairs, all first, then all second;
+    - `check(problem, training)`: raise one sentence if they do not fit;
+    - `draw(problem, key)`: ({name: neurons (R, M, ...)}, weights (R, M)) of all replicates;
+    - `setting(problem, training, points)`: how such neurons move and what they contribute in float64, as
+      `studies/linear_response.py` describes it;
+    - `networks(network, problem, keys)`: (neurons (K, n', ...), weights (K, n'), how many of the K count)
+      at step 0 of the finite networks with these keys, in batches of one shape.
     """
 
     responds = False
@@ -64,8 +56,23 @@ class Model(Concise):
     def limit(self, particles=None, **options):
         raise NotImplementedError
 
+    def responding(self, particles, replicates, sampler):
+        raise NotImplementedError
+
     def laws(self):
         raise NotImplementedError
+
+
+def output_variables(source):
+    """What every network and every limit records: outputs, their source given, and losses."""
+    return {
+        "prediction": Variable(("sample", "output"), "network output f(x)", source=source),
+        "loss": Variable((), "training loss R", source="THEORY 0"),
+        "test_prediction": Variable(
+            ("test_sample", "output"), "network output f(x) on the test set", source=source
+        ),
+        "test_loss": Variable((), "test loss", source="THEORY 0"),
+    }
 
 
 class System:

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 
 from meanfield.base.checks import integer, number
+from meanfield.base.errors import ComputationError
 from meanfield.base.text import Concise
 
 ROWS = 2**24  # entries read at once, 128 MiB in float64
@@ -56,7 +57,7 @@ class ConjugateGradients(Concise):
             rz, before = np.sum(r * z, 0), rz
             p = z + np.where(active, rz / np.where(active, before, 1), 0) * p
         worst = np.max(np.linalg.norm(r, axis=0) / np.maximum(np.linalg.norm(b, axis=0), 1e-300))
-        raise RuntimeError(
+        raise ComputationError(
             f"Conjugate gradients did not converge in {self.steps} steps (relative residual {worst:.1e}). "
             "The kernel is likely too close to singular; a ridge, more `steps` or a larger `rank` helps."
         )

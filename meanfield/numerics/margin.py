@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from meanfield.base.checks import array, fail, integer, number
+from meanfield.base.errors import ComputationError
 
 FREE = 10  # most samples that may lie on one kink before their sign patterns are too many
 ZERO = 1e-12  # |w·x| below this, relative to |x|, is a sample on the kink of w
@@ -70,7 +71,7 @@ def margin_on_directions(x, y, directions):
         method="highs", options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )  # fmt: skip
     if found.status != 0:
-        raise RuntimeError(
+        raise ComputationError(
             f"The linear program of the margin was not solved: {found.message} The samples are likely of "
             "very different lengths; rescale `x`."
         )
@@ -141,7 +142,8 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
     Returns:
         MaxMargin.
     Raises:
-        ValueError: for other dimensions or labels, or where the bounds do not meet.
+        ValueError: for other dimensions or labels.
+        RuntimeError: where the linear program is not solved or the bounds do not meet.
     Accuracy: margin ≤ maximum ≤ upper, to the 1e-9 of the linear program.
     Cost: O(P^D) a round, a handful of rounds.
     Source: Chizat & Bach 2020, *equation (4)* (F_1 max-margin); THEORY 1.2.
@@ -169,7 +171,7 @@ def max_margin(x, y, *, tolerance=1e-9, directions=64, most_rounds=60):
             return MaxMargin(scale * margin, scale * upper, grid[keep], masses[keep], duals)
         best = np.unique(np.round(candidates[height > margin + 0.1 * (upper - margin)], 14), axis=0)
         grid = np.concatenate([grid, _unit(best)])
-    raise ValueError(
+    raise ComputationError(
         f"The bounds of the maximum margin, {scale * margin:.6g} and {scale * upper:.6g}, did not meet in "
         f"{most_rounds} rounds. The tolerance is likely below the accuracy of the linear program; raise "
         "`tolerance` above 1e-9."

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from meanfield.base import checks, precision
+from meanfield.base.errors import ComputationError
 from meanfield.numerics import clouds
 
 
@@ -165,7 +166,7 @@ def sinkhorn(x, y, *, weights_x=None, weights_y=None, epsilon=None, iterations=2
         errors.append(float(error))
         counts.append(10 * int(np.sum(history != -1)))  # ott's mark of iterations that were not needed
         if not error <= tolerance:  # a NaN is no convergence
-            raise RuntimeError(
+            raise ComputationError(
                 f"Sinkhorn did not converge in {counts[-1]} iterations (marginal error {error:.1e}). The "
                 f"regularisation is likely too small for these points; raise `epsilon` above {epsilon:.1e}, "
                 f"`tolerance` above {tolerance:.1e} or `iterations` above {most}."

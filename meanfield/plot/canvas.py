@@ -6,8 +6,11 @@ import math
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from matplotlib.transforms import offset_copy
+
+from meanfield.plot.colours import LAW
 
 COLUMN = (3.4, 2.9)  # inches: one column of a two-column page
 SQUARE = (2.9, 3.1)
@@ -68,6 +71,18 @@ def axes_of(ax, size=COLUMN, **subplot):
             raise
 
 
+@contextlib.contextmanager
+def panels(count, **options):
+    """(figure, axes) of `count` panels side by side on both columns of a page, `options` as of `subplots`;
+    what is drawn inside has the sizes of a printed page."""
+    with paper():
+        figure = Figure(figsize=PAGE, layout="constrained")
+        axes = figure.subplots(1, count, **options)
+        for ax in axes:
+            fix_ticks(ax)
+        yield figure, axes
+
+
 def fix_ticks(ax):
     """Ticks are made when they are first drawn, with the settings of that moment: settle them now."""
     ax.tick_params(which="both", labelsize=PAPER["xtick.labelsize"])
@@ -110,6 +125,26 @@ def intervals(ax, x, low, high, **style):
     if len(x):
         ax.update_datalim([*zip(x, low, strict=True), *zip(x, high, strict=True)])
     return ax.vlines(x, low, high, lw=0.9, **style)
+
+
+def estimates(ax, x, value, half, *, color, **style):
+    """Points with their intervals value ± half; the points come back, as from `plot`."""
+    intervals(ax, x, value - half, value + half, color=color, zorder=2)
+    return ax.plot(x, value, **{"zorder": 3, **style, "color": color, "ls": "none"})
+
+
+def law_through(ax, x, values, exponent):
+    """The law C x^exponent through the middle of the values, their mean in logarithms; its heights at x."""
+    heights = np.exp(np.mean(np.log(values / x**exponent))) * x**exponent
+    ax.plot(x, heights, color=LAW, lw=0.8, zorder=1)
+    return heights
+
+
+def law_name(ax, text, place, **options):
+    """What a grey law is called, at the end of its line or where the options say."""
+    at_end = {"xytext": (2, 0), "va": "center"}
+    options = {**at_end, **options, "textcoords": "offset points", "color": "0.35", "fontsize": "small"}
+    return ax.annotate(text, place, **options)
 
 
 def size_axis(ax, sizes, right=1.3):

@@ -7,7 +7,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
-from meanfield.plot.canvas import Artists, axes_of, intervals, legend_above, plain_log_ticks, size_axis
+from meanfield.plot.canvas import (
+    Artists,
+    axes_of,
+    intervals,
+    law_name,
+    legend_above,
+    plain_log_ticks,
+    size_axis,
+)
 from meanfield.plot.colours import DARK, LAW, LIGHT, THIRD
 from meanfield.plot.parts import chosen_quantity, groups
 from meanfield.plot.words import KINDS, exponent_text, law_label, scientific, size_label, slope_text
@@ -133,10 +141,7 @@ def _lines(drawn, kind, sizes, at, size):
         ends = np.array([ends[0] / 1.15, ends[1] * 1.15])
         heights = through * (ends / middle) ** law
         drawn[f"{kind} law"] = ax.plot(ends, heights, color=LAW, lw=0.8, zorder=1.5)[0]
-        drawn[f"{kind} law label"] = ax.annotate(
-            law_label(size, law), (ends[1], heights[1]), (2, 0), textcoords="offset points", va="center",
-            color="0.35", fontsize="small",
-        )  # fmt: skip
+        drawn[f"{kind} law label"] = law_name(ax, law_label(size, law), (ends[1], heights[1]))
 
 
 def _handle(kind, at):

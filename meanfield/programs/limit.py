@@ -7,10 +7,13 @@ import jax
 import numpy as np
 
 from meanfield.base.pytree import pytree, static
-from meanfield.model.system import VARIABLES, error_variables
+from meanfield.model.system import output_variables
 from meanfield.programs.gaussians import Antithetic
 from meanfield.programs.matrix_free import RANK
 from meanfield.programs.trained import RevealedSystem
+
+
+VARIABLES = output_variables("Yang & Hu 2021; Bordelon & Pehlevan 2022; THEORY 3.2")
 
 
 def halving_variables(variables):
@@ -48,7 +51,12 @@ class ProgramLimit(RevealedSystem):
     dtype = "float64"
     kind = "the limit of a program"
     error_from = "independent replicates, and half the particles"
-    variables = {**VARIABLES, **error_variables(VARIABLES), **halving_variables(VARIABLES), "rank": RANK}
+    variables = {
+        **VARIABLES,
+        **{f"{name}_error": v.own_error() for name, v in VARIABLES.items()},
+        **halving_variables(VARIABLES),
+        "rank": RANK,
+    }
 
     def with_particles(self, rows):
         return dataclasses.replace(self, rows=self.sampler.rows(rows))

@@ -4,7 +4,7 @@ from typing import Any
 
 from meanfield.base.pytree import pytree, static
 from meanfield.base.schema import Variable
-from meanfield.model.system import VARIABLES
+from meanfield.model.system import output_variables
 from meanfield.programs.gaussians import Independent
 from meanfield.programs.trained import RevealedSystem
 
@@ -28,7 +28,7 @@ class MatrixFreeNetwork(RevealedSystem):
     finite = True
     sampler = Independent()
     kind = "a matrix-free network"
-    variables = {**VARIABLES, "rank": RANK}
+    variables = {**output_variables("Yue Lu 2021; THEORY 3.3"), "rank": RANK}
 
     @property
     def rows(self):

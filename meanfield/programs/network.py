@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from meanfield.base.precision import double
 from meanfield.base.pytree import pytree, static
-from meanfield.model.system import VARIABLES, System
+from meanfield.model.system import System, output_variables
 from meanfield.programs.arrays import matrices, scalars, vectors
 from meanfield.programs.checked import check_program
 from meanfield.programs.dense import DenseReading
@@ -31,7 +31,7 @@ class DenseNetwork(System):
     width: int = static()
     dtype: str = static()
 
-    variables = VARIABLES
+    variables = output_variables("Yang 2019; THEORY 3.4")
 
     @property
     def rows(self):

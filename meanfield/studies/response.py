@@ -15,11 +15,9 @@ from meanfield.model.optax_training import Optax
 from meanfield.model.problem import Problem
 from meanfield.model.sampler import Sampler, Sobol
 from meanfield.model.system import Model
+from meanfield.studies import linear_response as linear
 from meanfield.studies.simulate import check_memory, check_record, check_run
 from meanfield.studies.trajectory import network_keys
-from meanfield.systems.two_layer import TwoLayer
-from meanfield.systems.two_layer import response as linear
-from meanfield.systems.two_layer.network import capacity
 
 MATRIX = 768  # largest T·P·k for which the response is kept as a matrix
 COVARIANCE = 1536  # largest number of (step, sample, output) for which the whole covariance is given
@@ -58,7 +56,8 @@ class Response:
 
     def check(self, model, problem, training):
         """Full batches without noise, on a fixed training set."""
-        instance("model", model, TwoLayer, "a TwoLayer: other models have no response yet")
+        if not model.responds:
+            fail("model", "one whose limit has a response, such as TwoLayer", model, TypeError)
         instance("problem", problem, Problem, "a Problem with a fixed training set")
         if not isinstance(training, GradientDescent | Optax):
             fail(
@@ -70,10 +69,11 @@ class Response:
                 "None where the response is computed: it is derived for full batches",
                 training.batch_size,
             )
-        self.limit(model).check(problem, training)
+        self.of(model).check(problem, training)
 
-    def limit(self, model):
-        return model.limit(self.particles, self.replicates, sampler=self.sampler)
+    def of(self, model):
+        """The limit that responds."""
+        return model.responding(self.particles, self.replicates, self.sampler)
 
     def prepare(self, model, problem, training, key, memory):
         """Everything that responses of one study share."""
@@ -87,18 +87,14 @@ class Prepared:
         self.response, self.model, self.problem, self.training = response, model, problem, training
         self.memory = memory
         self.steps = int(training.steps)
-        self.system = response.limit(model)
+        self.limit = response.of(model)
         self.fields = {}
         self.operators = {}
         with double():
             self.key = jax.random.fold_in(jax.random.key(key), 0x726573)
-            points, weights = self.system.initial.replicates(
-                self.system.sampler, self.key, self.system.rows, problem.inputs, problem.outputs,
-                self.system.bias, self.system.count,
-            )  # fmt: skip
-            self.points, self.weights = points, weights
-            first = {name: value[0] for name, value in points.items()}
-            self.setting = linear.make_setting(self.system, problem, training, first)
+            self.points, self.weights = self.limit.draw(problem, self.key)
+            first = {name: value[0] for name, value in self.points.items()}
+            self.setting = self.limit.setting(problem, training, first)
         self.matrix = self.steps * problem.y.size <= MATRIX
 
     @property
@@ -158,8 +154,8 @@ class Prepared:
 def _spread(prepared, replicate, counts):
     """(variance (S, P + P', k), covariance over training outputs or None) of one replicate."""
     field = prepared.field(replicate, counts)
-    paired = prepared.model.initial.paired
-    exact = not prepared.model.initial.sampled and field.weights.shape[0] <= prepared.response.draws
+    paired = prepared.limit.paired
+    exact = not prepared.limit.sampled and field.weights.shape[0] <= prepared.response.draws
     if exact:
         changes = linear.every_direction(field.weights)
         deviations, scale = prepared.respond(field, counts, change=changes)[0], 1.0
@@ -188,15 +184,15 @@ def _spread(prepared, replicate, counts):
 def _bias(prepared, replicate, counts):
     """n (E f_n − f) in the limit, (S, P + P', k), of one replicate."""
     field = prepared.field(replicate, counts)
-    atoms = not prepared.model.initial.sampled
+    atoms = not prepared.limit.sampled
     few = field.weights.shape[0] <= max(prepared.response.bias_draws, 64 if atoms else 0)
-    exact = few and not prepared.model.initial.paired
+    exact = few and not prepared.limit.paired
     if exact:
         changes, scale = linear.every_direction(field.weights), 0.5
     else:
         share = max(2, -(-prepared.response.bias_draws // prepared.replicates))
         key = jax.random.fold_in(jax.random.fold_in(prepared.key, 2), replicate)
-        changes = linear.multipliers(key, field.weights, share, prepared.model.initial.paired)
+        changes = linear.multipliers(key, field.weights, share, prepared.limit.paired)
         scale = 0.5 / share
     return scale * prepared.respond(field, counts, change=changes, order=2)[1].sum(0)
 
@@ -212,9 +208,9 @@ def _mean_and_error(values, random):
 def fluctuation_group(prepared, record):
     """`prediction_std`, `prediction_bias` and their errors at the recorded steps."""
     problem = prepared.problem
-    random = prepared.system.random
+    random = prepared.limit.random
     with double():
-        counts = linear._segments(record)
+        counts = linear.segments(record)
         variances, covariances, biases = [], [], []
         for replicate in range(prepared.replicates):
             variance, covariance = _spread(prepared, replicate, counts)
@@ -266,17 +262,13 @@ def control_cell(prepared, system, numbers, key, record):
     """First-order deviation (1/n) Σ_i D_{θ_i} f of the networks with the given seeds, recorded steps."""
     problem = prepared.problem
     with double():
-        counts = linear._segments(record)
+        counts = linear.segments(record)
         field = prepared.field(0, counts)
-        system = dataclasses.replace(system, rows=capacity(system.width, np.inf))
         keys = network_keys(jax.random.key(key), numbers)[0]
-        together = max(1, min(len(keys), int(4e6 / (system.rows * problem.samples))))
         parts = []
-        for start in range(0, len(keys), together):
-            batch = keys[start : start + together]
-            points, weights = _initial_neurons(system, problem, batch, together)
+        for points, weights, count in prepared.limit.networks(system, problem, keys):
             forcing, out = linear.networks_forcing(prepared.setting, field, points, weights, counts)
-            parts.append(prepared.answer(field, 0, counts, forcing, out)[: len(batch)])
+            parts.append(prepared.answer(field, 0, counts, forcing, out)[:count])
         deviation = np.concatenate(parts)
         inside = deviation[:, :, : problem.samples]
         data = {
@@ -305,7 +297,7 @@ def reference(prepared, record):
     """
     problem = prepared.problem
     with double():
-        out = prepared.field(0, linear._segments(record)).out
+        out = prepared.field(0, linear.segments(record)).out
         data = {"prediction": (out[:, : problem.samples], problem.y)}
         if problem.x_test is not None:
             data["test_prediction"] = (out[:, problem.samples :], problem.y_test)
@@ -327,17 +319,6 @@ def _loss_control(problem, field, deviation, y, first):
     return np.einsum("nspk,spk->ns", deviation, np.asarray(chi))
 
 
-def _initial_neurons(system, problem, keys, together):
-    """The neurons networks start from, in their own precision, as float64; `together` networks, the last
-    one repeated where there are fewer keys."""
-    rows = np.minimum(np.arange(together), len(keys) - 1)
-    shape = (system.rows, problem.inputs, problem.outputs, system.bias)
-    points = system.initial.sample_many(keys[rows], *shape, system.dtype)
-    weights = np.where(np.arange(system.rows) < system.width, 1.0 / system.width, 0.0)
-    points = {name: jnp.asarray(value, "float64") for name, value in points.items()}
-    return points, jnp.asarray(np.broadcast_to(weights, (together, system.rows)))
-
-
 def fluctuation(
     model, problem, training, *, particles=2048, replicates=4, draws=256, bias_draws=64, sampler=Sobol(),  # noqa: B008
     key=0, record=None, memory=None,
@@ -349,7 +330,8 @@ def fluctuation(
     by linearising the limit's particles, without finite differences.
 
     Args:
-        model: a `TwoLayer`; problem: a `Problem`; training: `GradientDescent` or `Optax`, full batches.
+        model: one whose limit has a response, such as `TwoLayer`.
+        problem, training: a `Problem`; `GradientDescent` or `Optax`, full batches.
         particles, replicates, draws, bias_draws, sampler: as in `Response`.
         key, record, memory: as in `simulate`.
     Returns:

@@ -1,6 +1,5 @@
 """Run a network or a limit through training and return labelled results."""
 
-import dataclasses
 import functools
 import warnings
 
@@ -246,11 +245,6 @@ def _summarised(system, observable, values):
     return system.summarise(values) if observable.average else {n: v[:, 0] for n, v in values.items()}
 
 
-def _error_of(variable):
-    long_name = f"one standard error of the limit's own {variable.long_name}"
-    return dataclasses.replace(variable, long_name=long_name)
-
-
 def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, observed, lead):
     variables = {name: v.prefixed(*lead, "step") for name, v in system.variables.items()}
     times = training.times()
@@ -266,7 +260,7 @@ def _to_dataset(system, problem, training, seeds, key, record, arrays, bad, obse
         axis = f"{observable.name}_step"
         declared = observable.variables
         for name, value in values.items():
-            base = declared.get(name) or _error_of(declared[name.removesuffix("_error")])
+            base = declared.get(name) or declared[name.removesuffix("_error")].own_error()
             variables[name] = base.prefixed(*lead, axis)
             everything[name] = value
         taken = {"long_name": COORDINATES["step"], "units": "1"}

@@ -17,14 +17,16 @@ import warnings
 
 import xarray as xr
 
+from meanfield.base.errors import ForUsers
 from meanfield.base.fingerprint import digest
 
 TRAILER = b"\nsha256="
 LENGTH = len(TRAILER) + 64
 MANIFEST = {"identity", "memory", "request"}  # what every study.json holds
+RUNS = "runs"  # where an experiment keeps its single runs
 
 
-class StoreError(ValueError):
+class StoreError(ForUsers, ValueError):
     """A store that cannot be used as asked; the message is one sentence."""
 
 
@@ -145,6 +147,11 @@ class Store:
             raise
 
 
+def part_of(store, name=RUNS):
+    """The folder of one part of an experiment's results; None where nothing is kept."""
+    return None if store is None else os.path.join(store, name)
+
+
 def _checksum(path, data):
     return hashlib.sha256(path.name.encode() + b"\n" + data).hexdigest().encode()
 
@@ -180,7 +187,10 @@ def read_checked_tree(path):
 def read_tree(data):
     """The tree in netCDF-4."""
     with xr.open_datatree(io.BytesIO(data), engine="h5netcdf") as tree:
-        return tree.load()
+        for group in tree.subtree:
+            for variable in group.variables.values():
+                variable.load()  # DataTree.load passes over a variable that has the name of some group
+        return tree
 
 
 def _reason(error):

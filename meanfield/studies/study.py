@@ -371,8 +371,8 @@ class _Work:
         for name in own.data_vars:
             moved = control[f"{name}_control"] + own[name] - limit[name]
             control[f"{name}_control"] = moved.assign_attrs(control[f"{name}_control"].attrs)
-        if prepared.system.random:
-            finite = finite.assign_attrs(control_particles=prepared.system.rows)
+        if prepared.limit.random:
+            finite = finite.assign_attrs(control_particles=prepared.limit.particles)
         merged = finite.assign(control.transpose(*study.sizes, "seed", "step", ...).data_vars)
         return merged, group
 

@@ -27,9 +27,16 @@ np.savez(sys.argv[1], networks=networks.prediction, limit=limit.test_prediction,
 """
 
 
-def run(devices, path):
-    """The program's results with that many devices, and what it says of its arrays."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+def on_this_device(path, monkeypatch, capsys):
+    """The program's results on the one device of this process, and what it says of its arrays."""
+    monkeypatch.setattr(sys, "argv", ["program", str(path)])
+    exec(PROGRAM, {})
+    return dict(np.load(path)), capsys.readouterr().out.strip()
+
+
+def on_devices(number, path):
+    """The same with that many devices, in a process of its own."""
+    flags = f"--xla_force_host_platform_device_count={number}"
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path)],
         capture_output=True, text=True, env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
@@ -38,9 +45,9 @@ def run(devices, path):
     return dict(np.load(path)), done.stdout.strip()
 
 
-def test_particles_on_four_devices_move_as_on_one(tmp_path):
-    one, alone = run(1, tmp_path / "one.npz")
-    four, cut = run(4, tmp_path / "four.npz")
+def test_particles_on_four_devices_move_as_on_one(tmp_path, monkeypatch, capsys):
+    one, alone = on_this_device(tmp_path / "one.npz", monkeypatch, capsys)
+    four, cut = on_devices(4, tmp_path / "four.npz")
     assert alone == "1 (2, 64, 2)" and cut == "4 (2, 16, 2)"
     for name, values in one.items():
         assert np.abs(four[name] - values).max() <= 1e-12 * np.abs(values).max(), name

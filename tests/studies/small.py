@@ -9,6 +9,7 @@ import numpy as np
 
 import meanfield as mf
 from meanfield.studies import study as module
+from meanfield.studies.study import Study, cell_description
 
 WIDTHS = (4, 8)
 SEEDS = 4
@@ -31,6 +32,20 @@ def settings(**changes):
 
 def study(store=None, **changes):
     return mf.width_study(store=store, **settings(**changes))
+
+
+def described(first=0, count=SEEDS, width=WIDTHS[0], **changes):
+    """What names a cell of the small study, or of one with other settings."""
+    options = settings(**changes)
+    sizes = {"width": options.pop("widths")}
+    options.pop("progress")
+    made = Study(sizes=sizes, **options)
+    return cell_description(made.identity(), {"width": width}, first, count)
+
+
+def unfinish(store):
+    """What a run leaves that was killed before its last file."""
+    (store / "study.nc").unlink()
 
 
 @contextlib.contextmanager

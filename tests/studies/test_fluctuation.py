@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.stats
+import xarray as xr
 
 import meanfield as mf
+from meanfield.base.precision import double
 from meanfield.studies import response as response_module
+from meanfield.studies.linear_response import segments
 from meanfield.studies.report import spread_ratios
 from meanfield.systems.two_layer import response as linear
 
@@ -41,12 +44,13 @@ def _test(data):
 
 
 CASES = {
-    "tanh, square": {},
     "erf, logistic, decay": {"activation": "erf", "loss": mf.losses.logistic, "weight_decay": 0.3},
     "tanh, two outputs, bias, momentum": {"outputs": 2, "bias": True, "momentum": 0.6},
-    "tanh, richness 2, unequal weights": {"richness": 2.0, "unequal": True, "tests": 2},
-    "erf, exponential, fixed readout": {"activation": "erf", "loss": mf.losses.exponential, "fixed": True},
-}
+    "erf, exponential, fixed readout, richness 2, unequal weights, test set": {
+        "activation": "erf", "loss": mf.losses.exponential, "fixed": True, "richness": 2.0, "unequal": True,
+        "tests": 2,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=list(CASES))
@@ -193,16 +197,20 @@ def ratio_intercept(study):
     return intercept(total / (repeats - 1)), float(np.hypot(own, np.mean(std * predicted) / reference**2))
 
 
-def spread_study(activation, loss, seeds, widths, steps=20, particles=4096):
+def spread_task(activation, loss, steps):
+    """(model, problem, training), η λ_max = 0.4, well below 1."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(5, 2)), np.array([1.0, -1.0, 1.0, -1.0, 1.0])
     problem = mf.Problem(x, y, loss=loss)
     model = mf.TwoLayer(ACTIVATIONS[activation])
-    rate = 0.4 * mf.stability(model, problem) / 2  # η λ_max = 0.4, well below 1
+    return model, problem, mf.GradientDescent(0.4 * mf.stability(model, problem) / 2, steps)
+
+
+def spread_study(activation, loss, seeds, widths, steps=20, particles=4096):
+    task = spread_task(activation, loss, steps)
     return mf.width_study(
-        model, problem, mf.GradientDescent(rate, steps), widths=widths, seeds=seeds,
-        limit=model.limit(1024), record=[2, 5, 10, steps], progress=False,
-        response=mf.Response(particles=particles, bias_draws=0),
+        *task, widths=widths, seeds=seeds, limit=task[0].limit(1024), record=[2, 5, 10, steps],
+        progress=False, response=mf.Response(particles=particles, bias_draws=0),
     )  # fmt: skip
 
 
@@ -218,11 +226,20 @@ def test_spread_of_1250_networks_is_the_predicted_one(activation, loss):
     assert abs(value - 1) <= 3 * error
 
 
-@pytest.mark.parametrize("activation, loss", [("tanh", mf.losses.square), ("relu", mf.losses.logistic)])
-def test_spread_of_200_networks_is_the_predicted_one(activation, loss):
-    """The small sibling: three widths, 200 networks; 4.9 standard errors, false alarms ≤ 1e-6. Negative
-    control: a prediction that forgets the limit's response (R = 0) or is off by √2 is refused."""
-    study = spread_study(activation, loss, 200, [64, 256, 1024], steps=12, particles=1024)
+SMALL = {"tanh": ("tanh", mf.losses.square), "relu": ("relu", mf.losses.logistic)}
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def small_spread(request):
+    """(its task, the study): three widths, 200 networks."""
+    case = SMALL[request.param]
+    return spread_task(*case, 12), spread_study(*case, 200, [64, 256, 1024], steps=12, particles=1024)
+
+
+def test_spread_of_200_networks_is_the_predicted_one(small_spread):
+    """The small sibling: 4.9 standard errors, false alarms ≤ 1e-6. Negative control: a prediction that is off
+    by √2 is refused."""
+    _, study = small_spread
     value, error = ratio_intercept(study)
     assert error < 0.06
     assert abs(value - 1) <= scipy.stats.t.isf(5e-7, 199) * error
@@ -231,14 +248,17 @@ def test_spread_of_200_networks_is_the_predicted_one(activation, loss):
     assert [row[0] for row in rows] == [64, 256, 1024]
 
 
-def test_forgetting_the_response_of_the_limit_is_caught(monkeypatch):
-    """Negative control: with R = 0 the ratio of the sibling above is refused."""
+@pytest.mark.parametrize("small_spread", ["tanh"], indirect=True)
+def test_forgetting_the_response_of_the_limit_is_caught(small_spread, monkeypatch):
+    """Negative control: with R = 0 the same networks have another spread than the one predicted."""
+    task, study = small_spread
     monkeypatch.setattr(
         response_module.Prepared,
         "operator",
         lambda self, replicate, counts: np.zeros((counts.size * self.problem.samples, self.steps * 5)),
     )
-    study = spread_study("tanh", mf.losses.square, 200, [64, 256, 1024], steps=12, particles=1024)
+    wrong = mf.fluctuation(*task, particles=1024, bias_draws=0, record=[2, 5, 10, 12])
+    study = xr.DataTree.from_dict({"finite": study["finite"].dataset, "fluctuation": wrong})
     value, error = ratio_intercept(study)
     assert abs(value - 1) > scipy.stats.t.isf(5e-7, 199) * error
 
@@ -252,10 +272,11 @@ def test_differentiating_relu_particle_by_particle_drops_the_kink(monkeypatch):
     width = linear.bandwidth_of
 
     def spread():
-        found = mf.fluctuation(
-            model, problem, training, particles=2048, bias_draws=0, replicates=2, record=[60]
-        )
-        return float(np.sqrt((found.prediction_std**2).mean()))
+        """Of one replicate, the same particles each time."""
+        prepared = mf.Response(2048, bias_draws=0).prepare(model, problem, training, 0, 4e9)
+        with double():
+            variance, _ = response_module._spread(prepared, 0, segments(np.array([60])))
+        return np.sqrt(variance.mean())
 
     with_kink = spread()
     monkeypatch.setattr(linear, "bandwidth_of", lambda *a: 2 * width(*a))

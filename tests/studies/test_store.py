@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 from assertions import assert_one_sentence
 
-from meanfield.studies.store import Store, StoreError, StoreWriteError, read_bytes, to_bytes
+from meanfield.studies.store import Store, StoreError, StoreWriteError, read_bytes, read_tree, to_bytes
 
 IDENTITY = {"model": "m", "problem": "p", "training": "t"}
 MANIFEST = {"identity": IDENTITY, "memory": 4e9, "request": "r"}
@@ -139,6 +139,17 @@ def test_a_whole_file_under_another_name_is_no_result(store):
     with pytest.warns(RuntimeWarning, match="checksum"):
         assert store.read(other) is None
     xr.testing.assert_identical(store.read(CELL), result())
+
+
+def test_a_tree_whose_variables_have_names_of_groups_is_read_whole():
+    """DataTree.load alone leaves such a variable in a file that is then closed."""
+    groups = {name: result(seed).rename(loss=name) for seed, name in enumerate(("loss", "limit"))}
+    groups |= {"fit": result(2).assign(limit=0.5), "fit/fit": result(3).rename(loss="fit")}
+    tree = xr.DataTree.from_dict(groups)
+    again = read_tree(to_bytes(tree))
+    assert set(again.groups) == {"/", "/loss", "/limit", "/fit", "/fit/fit"}
+    for name in groups:
+        xr.testing.assert_identical(again[name].to_dataset(), tree[name].to_dataset())
 
 
 # --- writing ----------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from meanfield.kernels.ensemble import predict
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
 from meanfield.model.problem import Problem
-from meanfield.model.system import VARIABLES, Model, System
+from meanfield.model.system import Model, System
 from meanfield.systems.mlp.kernels import kernels_in_units
+from meanfield.systems.mlp.network import VARIABLES
 
 SOURCE = "Jacot, Gabriel & Hongler 2018; Lee et al. 2019; THEORY 3.1"
 

@@ -13,13 +13,15 @@ from meanfield.base.pytree import pytree, static
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
 from meanfield.model.optax_training import Optax
-from meanfield.model.system import VARIABLES, System
+from meanfield.model.system import System, output_variables
 from meanfield.programs.dense import DenseReading as Dense
 from meanfield.programs.draws import gaussian_matrices, gaussian_vectors
 from meanfield.systems.mlp.kernels import initial_kernel
 from meanfield.systems.mlp.program import Program, Rates
 from meanfield.systems.mlp.tangent import gradient_kernel, layer_kernels, tangent_kernel
 
+SOURCE = "THEORY 3; Yang & Hu 2021"
+VARIABLES = output_variables(SOURCE)
 ALONE = 512  # width from which networks run one at a time: products of single matrices are faster there
 
 

@@ -17,12 +17,6 @@ from meanfield.systems.two_layer.preactivations import coordinates
 from meanfield.systems.two_layer.system import TwoLayerSystem
 
 
-def error_variable(variable):
-    return dataclasses.replace(
-        variable, long_name=f"one standard error of the limit's own {variable.long_name}"
-    )
-
-
 @pytree
 class TwoLayerLimit(TwoLayerSystem):
     """∂_t ρ = ∇·(ρ∇Ψ(·; ρ)) by particles: `count` replicates of `rows` weighted particles.
@@ -43,7 +37,7 @@ class TwoLayerLimit(TwoLayerSystem):
 
     is_limit = True
     dtype = "float64"
-    variables = {**VARIABLES, **{f"{name}_error": error_variable(v) for name, v in VARIABLES.items()}}
+    variables = {**VARIABLES, **{f"{name}_error": v.own_error() for name, v in VARIABLES.items()}}
 
     @property
     def random(self):

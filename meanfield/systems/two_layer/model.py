@@ -11,6 +11,7 @@ from meanfield.systems.two_layer.kernel import initial_kernel
 from meanfield.systems.two_layer.limit import TwoLayerLimit
 from meanfield.systems.two_layer.network import TwoLayerNetwork
 from meanfield.systems.two_layer.particles import Particles
+from meanfield.systems.two_layer.response import TwoLayerResponding
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -81,6 +82,9 @@ class TwoLayer(Model):
         if not (sampler.random and self.initial.sampled):
             replicates = 2  # the rule and a coarser one, or the atoms twice
         return TwoLayerLimit(self.particles(), self.initial, sampler, bool(self.bias), replicates, particles)
+
+    def responding(self, particles, replicates, sampler):
+        return TwoLayerResponding(self.limit(particles, replicates, sampler=sampler))
 
     def initial_kernel(self, problem):
         return initial_kernel(self.limit(2), problem)

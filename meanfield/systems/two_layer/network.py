@@ -8,22 +8,14 @@ import numpy as np
 
 from meanfield.base.devices import spread_out, whole
 from meanfield.base.pytree import pytree, static
-from meanfield.base.schema import Variable
 from meanfield.model.initial import Initial
+from meanfield.model.system import output_variables
 from meanfield.systems.two_layer.particles import Particles, plan_rows, with_chunk
 from meanfield.systems.two_layer.preactivations import coordinates
 from meanfield.systems.two_layer.system import TwoLayerSystem
 
 SOURCE = "THEORY 1; Mei, Montanari & Nguyen 2018; Chizat & Bach 2018"
-VARIABLES = {
-    "prediction": Variable(("sample", "output"), "network output f(x)", source=SOURCE),
-    "loss": Variable((), "training loss R", source="THEORY 0"),
-    "test_prediction": Variable(
-        ("test_sample", "output"), "network output f(x) on the test set", source=SOURCE
-    ),
-    "test_loss": Variable((), "test loss", source="THEORY 0"),
-}
-
+VARIABLES = output_variables(SOURCE)
 
 SHARED = 256  # neurons of the program that all narrower widths share
 WASTE = 1e10  # operations that carrying padding along may cost one network of eight: less than compiling does
