@@ -2,7 +2,8 @@
 
 n × n NNGP and NTK of n random inputs of dimension 784, depth 3 and 10, σ_w² = 1.44, σ_b² = 0.09, in float64
 and float32. Each contestant is a process of its own that stays alive; they take turns, so that a drift of the
-machine meets all. Every answer says its dtype, which must be the one asked for: neural-tangents with x64 on
+machine meets all; beside the time stands the work, the time of all cores together, which other programs on
+the machine disturb less. Every answer says its dtype, which must be the one asked for: neural-tangents with x64 on
 answers float32 inputs in float64, so its float32 runs in a process with x64 off.
 
 Bound, per pair and layer: ReLU some 90 floating-point operations (two polynomials of degree 18, 8 in float32,
@@ -65,9 +66,9 @@ LOOP = """
 for line in sys.stdin:
     n, activation, depth, dtype = json.loads(line)
     x = np.random.default_rng(0).standard_normal((n, INPUTS))
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), time.process_time()
     nngp, ntk = kernel(x, activation, depth, dtype)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start, time.process_time() - begun
     rows = np.linspace(0, n - 1, 32).astype(int)
     part = [np.asarray(v)[rows][:, rows].astype(float).tolist() for v in (nngp, ntk)]
     print(json.dumps([seconds, [str(nngp.dtype), str(ntk.dtype)], part]), flush=True)
@@ -87,7 +88,7 @@ class Contestant:
         )  # fmt: skip
 
     def run(self, n, activation, depth, dtype):
-        """(seconds, 32 × 32 entries of Σ and of Θ)."""
+        """((seconds, seconds of all cores), 32 × 32 entries of Σ and of Θ)."""
         self.process.stdin.write(json.dumps([n, activation, depth, dtype]) + "\n")
         self.process.stdin.flush()
         seconds, found, part = json.loads(self.process.stdout.readline())
@@ -144,14 +145,18 @@ def compare(python, sizes, repeats):
                     truth = exact.run(n, activation, depth, "float64")[1]
                     row = {"n": n, "depth": depth, "activation": activation, "dtype": dtype}
                     for name in taking:
-                        row[f"{name}_s"] = statistics.median(times[name])
+                        row[f"{name}_s"], row[f"{name}_cores_s"] = map(
+                            statistics.median, zip(*times[name], strict=True)
+                        )
                         row[f"{name}_error"] = error(parts[name], truth)
                         row[f"{name}_diagonal_error"] = error(parts[name], truth, diagonal=True)
                     row["ns_per_pair_and_layer"] = 1e9 * row["ours_s"] / (n * n * depth)
                     if "peer" in taking:
                         row["times_faster"] = row["peer_s"] / row["ours_s"]
+                        row["times_less_work"] = row["peer_cores_s"] / row["ours_cores_s"]
                     if activation == "tanh":
                         row["over_erf"] = row["ours_s"] / rows[-1]["ours_s"]
+                        row["work_over_erf"] = row["ours_cores_s"] / rows[-1]["ours_cores_s"]
                     rows.append(row)
         for contestant in (*contestants.values(), exact):
             contestant.close()
