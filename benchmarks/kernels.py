@@ -3,8 +3,8 @@
 n × n NNGP and NTK of n random inputs of dimension 784, depth 3 and 10, σ_w² = 1.44, σ_b² = 0.09, in float64
 and float32. Each contestant is a process of its own that stays alive; they take turns, so that a drift of the
 machine meets all; beside the time stands the work, the time of all cores together, which other programs on
-the machine disturb less. Every answer says its dtype, which must be the one asked for: neural-tangents with x64 on
-answers float32 inputs in float64, so its float32 runs in a process with x64 off.
+the machine disturb less. Every answer says its dtype, which must be the one asked for: neural-tangents with
+x64 on answers float32 inputs in float64, so its float32 runs in a process with x64 off.
 
 Bound, per pair and layer: ReLU some 90 floating-point operations (two polynomials of degree 18, 8 in float32,
 and a square root), erf some 80 with two square roots and four divisions, half of it by symmetry; 32 bytes
@@ -78,18 +78,19 @@ for line in sys.stdin:
 class Contestant:
     """A process that computes kernels on demand."""
 
-    def __init__(self, python, program, *arguments):
+    def __init__(self, python, program, *arguments, loop=LOOP):
         text = program.replace("WEIGHT", repr(WEIGHT)).replace("BIAS", repr(BIAS))
-        text += LOOP.replace("INPUTS", repr(INPUTS))
+        text += loop.replace("INPUTS", repr(INPUTS))
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
         self.process = subprocess.Popen(
             [python, "-c", text, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def run(self, n, activation, depth, dtype):
-        """((seconds, seconds of all cores), 32 × 32 entries of Σ and of Θ)."""
-        self.process.stdin.write(json.dumps([n, activation, depth, dtype]) + "\n")
+    def run(self, *case):
+        """((seconds, seconds of all cores), some entries of Σ and of Θ); the last of a case is the dtype."""
+        dtype = case[-1]
+        self.process.stdin.write(json.dumps(case) + "\n")
         self.process.stdin.flush()
         seconds, found, part = json.loads(self.process.stdout.readline())
         if found != [dtype, dtype]:
@@ -102,7 +103,7 @@ class Contestant:
 
 
 @contextlib.contextmanager
-def peer_python(given):
+def peer_python(given, pins=PINS):
     """The interpreter of the peer, in a temporary environment if none is given."""
     if given:
         yield None if given == "none" else given
@@ -110,7 +111,7 @@ def peer_python(given):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = str(pathlib.Path(folder) / "bin" / "python")
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *pins], check=True)
         yield python
 
 

@@ -137,8 +137,10 @@ def tiled(x1, x2, activation, layers, dtype, every, path):
 def chosen_dual(activation, layers, squares, dtype):
     """The dual that suits the variances the activation will meet, from inputs of mean squares (n,)."""
     exact = exact_dual(activation)
-    if not isinstance(exact, Quadrature) or exact.kinks:
+    if not isinstance(exact, Quadrature):
         return exact
+    if exact.kinks:
+        return fast_dual(activation, 0.0, math.inf, dtype)
     low, high = max(squares.min(), 1e-300), max(squares.max(), 1e-300)
     met = _variances(layers.network(exact, "float64"), jnp.asarray(np.geomspace(low, high, 65)))
     # In quarters of an octave: calls that differ little share a series and the program made for it.

@@ -286,7 +286,7 @@ def test_angles_keep_their_digits(dtype):
     """A dozen roundings of polynomial, square root and reference."""
     eps = float(np.finfo(dtype).eps)
     delta = np.concatenate([10.0 ** np.linspace(-20, -1, 200), np.linspace(0.1, 2, 200)]).astype(dtype)
-    theta, folded, near_integral = in_double(lambda d: (angle(d), *folded_angle(d)), jnp.asarray(delta))
+    theta, folded, near_integral = in_double(lambda d: (angle(d := jnp.asarray(d)), *folded_angle(d)), delta)
     assert theta.dtype == near_integral.dtype == dtype
     np.testing.assert_array_equal(theta, folded)
     exact = delta.astype(float)
