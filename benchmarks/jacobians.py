@@ -1,8 +1,8 @@
 """Kernels of finite networks against the structured derivatives of neural-tangents.
 
-NNGP and NTK at the parameters of a ReLU network with three hidden layers in the NTK parametrization, inputs of
-dimension 784, float32: averaged over outputs, and for ten outputs the whole (P, k, P, k) as well. Contestants
-take turns as in kernels.py; neural-tangents' structured derivatives run up to jax 0.4.25.
+NNGP and NTK at the parameters of a ReLU network with three hidden layers in the NTK parametrization, inputs
+of dimension 784, float32: averaged over outputs, and for ten outputs the whole (P, k, P, k) as well.
+Contestants take turns as in kernels.py; neural-tangents' structured derivatives run up to jax 0.4.25.
 
 Bound: with the vectors x, g of three hidden layers, P (1 + k) passes through the network, 2 n² operations a
 matrix, and P² (1 + k²) products of length n a layer (k products where outputs are averaged).

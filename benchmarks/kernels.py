@@ -10,7 +10,7 @@ Bound, per pair and layer: ReLU some 90 floating-point operations (two polynomia
 and a square root), erf some 80 with two square roots and four divisions, half of it by symmetry; 32 bytes
 between two layers, in cache; once 2 · 784 operations for the inner product and 16 bytes for the result.
 
-python benchmarks/kernels.py [--peer PYTHON] [--sizes 500 1000 …] [--repeats 5]
+python benchmarks/kernels.py [--peer PYTHON] [--sizes 500 1000 …] [--depths 3 10] [--repeats 5]
     PYTHON: an interpreter with neural-tangents 0.6.5 and jax 0.5.3; without it one is made in a temporary
     environment. `--peer none` leaves it out.
 """
@@ -125,7 +125,7 @@ def error(part, exact, diagonal=False):
     return float((np.diag(errors) if diagonal else errors).max())
 
 
-def compare(python, sizes, repeats):
+def compare(python, sizes, repeats, depths=DEPTHS):
     rows = []
     for dtype in DTYPES:
         contestants = {"ours": Contestant(sys.executable, OURS)}
@@ -133,7 +133,7 @@ def compare(python, sizes, repeats):
             contestants["peer"] = Contestant(python, PEER, dtype)
         exact = Contestant(sys.executable, OURS)
         for n in sizes:
-            for depth in DEPTHS:
+            for depth in depths:
                 for activation in ACTIVATIONS:
                     case = (n, activation, depth, dtype)
                     taking = [c for c in contestants if c == "ours" or activation != "tanh"]
@@ -168,12 +168,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer")
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000, 8000])
+    parser.add_argument("--depths", type=int, nargs="+", default=list(DEPTHS))
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     from timing import record
 
     with peer_python(arguments.peer) as python:
-        record("kernels", compare(python, arguments.sizes, arguments.repeats))
+        record("kernels", compare(python, arguments.sizes, arguments.repeats, arguments.depths))
 
 
 if __name__ == "__main__":
