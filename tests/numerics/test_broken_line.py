@@ -53,7 +53,7 @@ def case():
     return a, b, delta
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", ["hard tanh", pytest.param("triangle", marks=pytest.mark.slow)])
 def test_broken_lines_are_the_quadrature(name):
     """Both promise 1e-12, the quadrature where a kink is at most some ten deviations away; small δ too."""
     line, general = broken_line(*LINES[name]), Quadrature(*LINES[name])

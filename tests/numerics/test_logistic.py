@@ -47,7 +47,7 @@ def case():
     return a, b, delta
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("name", ["tanh", pytest.param("sigmoid", marks=pytest.mark.slow)])
 def test_mixtures_are_the_quadrature_at_large_variances(name):
     """φ to 3e-13 in both factors, φ' to 2e-12; the quadrature to 1e-9 of slopes of size 1/√a."""
     phi = getattr(activations, name)

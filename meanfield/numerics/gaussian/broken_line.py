@@ -78,7 +78,7 @@ class BrokenLine:
     ln r: panels that shrink by four keep their order; below the last one, at R/256, it is integrated in
     closed form. Pairs are entries of whole arrays.
 
-    Accuracy: 1e-12, relative to the norms of φ and φ'. Cost: some 100 (2K + 1) + 100 K² exponentials a pair.
+    Accuracy: 1e-11, relative to the norms of φ and φ'. Cost: some 100 (2K + 1) + 100 K² exponentials a pair.
     Source: Price 1958; Drezner & Wesolowsky 1990 for the same integral by angles.
     """
 
