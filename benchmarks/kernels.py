@@ -2,14 +2,15 @@
 
 n × n NNGP and NTK of n random inputs of dimension 784, depth 3 and 10, σ_w² = 1.44, σ_b² = 0.09, in float64
 and float32. Each contestant is a process of its own that stays alive; they take turns, so that a drift of the
-machine meets all. Every answer says its dtype, which must be the one asked for: neural-tangents with x64 on
-answers float32 inputs in float64, so its float32 runs in a process with x64 off.
+machine meets all; beside the time stands the work, the time of all cores together, which other programs on
+the machine disturb less. Every answer says its dtype, which must be the one asked for: neural-tangents with
+x64 on answers float32 inputs in float64, so its float32 runs in a process with x64 off.
 
 Bound, per pair and layer: ReLU some 90 floating-point operations (two polynomials of degree 18, 8 in float32,
 and a square root), erf some 80 with two square roots and four divisions, half of it by symmetry; 32 bytes
 between two layers, in cache; once 2 · 784 operations for the inner product and 16 bytes for the result.
 
-python benchmarks/kernels.py [--peer PYTHON] [--sizes 500 1000 …] [--repeats 5]
+python benchmarks/kernels.py [--peer PYTHON] [--sizes 500 1000 …] [--depths 3 10] [--repeats 5]
     PYTHON: an interpreter with neural-tangents 0.6.5 and jax 0.5.3; without it one is made in a temporary
     environment. `--peer none` leaves it out.
 """
@@ -65,9 +66,9 @@ LOOP = """
 for line in sys.stdin:
     n, activation, depth, dtype = json.loads(line)
     x = np.random.default_rng(0).standard_normal((n, INPUTS))
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), time.process_time()
     nngp, ntk = kernel(x, activation, depth, dtype)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start, time.process_time() - begun
     rows = np.linspace(0, n - 1, 32).astype(int)
     part = [np.asarray(v)[rows][:, rows].astype(float).tolist() for v in (nngp, ntk)]
     print(json.dumps([seconds, [str(nngp.dtype), str(ntk.dtype)], part]), flush=True)
@@ -77,18 +78,19 @@ for line in sys.stdin:
 class Contestant:
     """A process that computes kernels on demand."""
 
-    def __init__(self, python, program, *arguments):
+    def __init__(self, python, program, *arguments, loop=LOOP):
         text = program.replace("WEIGHT", repr(WEIGHT)).replace("BIAS", repr(BIAS))
-        text += LOOP.replace("INPUTS", repr(INPUTS))
+        text += loop.replace("INPUTS", repr(INPUTS))
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
         self.process = subprocess.Popen(
             [python, "-c", text, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def run(self, n, activation, depth, dtype):
-        """(seconds, 32 × 32 entries of Σ and of Θ)."""
-        self.process.stdin.write(json.dumps([n, activation, depth, dtype]) + "\n")
+    def run(self, *case):
+        """((seconds, seconds of all cores), some entries of Σ and of Θ); the last of a case is the dtype."""
+        dtype = case[-1]
+        self.process.stdin.write(json.dumps(case) + "\n")
         self.process.stdin.flush()
         seconds, found, part = json.loads(self.process.stdout.readline())
         if found != [dtype, dtype]:
@@ -101,7 +103,7 @@ class Contestant:
 
 
 @contextlib.contextmanager
-def peer_python(given):
+def peer_python(given, pins=PINS):
     """The interpreter of the peer, in a temporary environment if none is given."""
     if given:
         yield None if given == "none" else given
@@ -109,7 +111,7 @@ def peer_python(given):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = str(pathlib.Path(folder) / "bin" / "python")
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *pins], check=True)
         yield python
 
 
@@ -123,7 +125,7 @@ def error(part, exact, diagonal=False):
     return float((np.diag(errors) if diagonal else errors).max())
 
 
-def compare(python, sizes, repeats):
+def compare(python, sizes, repeats, depths=DEPTHS):
     rows = []
     for dtype in DTYPES:
         contestants = {"ours": Contestant(sys.executable, OURS)}
@@ -131,7 +133,7 @@ def compare(python, sizes, repeats):
             contestants["peer"] = Contestant(python, PEER, dtype)
         exact = Contestant(sys.executable, OURS)
         for n in sizes:
-            for depth in DEPTHS:
+            for depth in depths:
                 for activation in ACTIVATIONS:
                     case = (n, activation, depth, dtype)
                     taking = [c for c in contestants if c == "ours" or activation != "tanh"]
@@ -144,14 +146,18 @@ def compare(python, sizes, repeats):
                     truth = exact.run(n, activation, depth, "float64")[1]
                     row = {"n": n, "depth": depth, "activation": activation, "dtype": dtype}
                     for name in taking:
-                        row[f"{name}_s"] = statistics.median(times[name])
+                        row[f"{name}_s"], row[f"{name}_cores_s"] = map(
+                            statistics.median, zip(*times[name], strict=True)
+                        )
                         row[f"{name}_error"] = error(parts[name], truth)
                         row[f"{name}_diagonal_error"] = error(parts[name], truth, diagonal=True)
                     row["ns_per_pair_and_layer"] = 1e9 * row["ours_s"] / (n * n * depth)
                     if "peer" in taking:
                         row["times_faster"] = row["peer_s"] / row["ours_s"]
+                        row["times_less_work"] = row["peer_cores_s"] / row["ours_cores_s"]
                     if activation == "tanh":
                         row["over_erf"] = row["ours_s"] / rows[-1]["ours_s"]
+                        row["work_over_erf"] = row["ours_cores_s"] / rows[-1]["ours_cores_s"]
                     rows.append(row)
         for contestant in (*contestants.values(), exact):
             contestant.close()
@@ -162,12 +168,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer")
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000, 8000])
+    parser.add_argument("--depths", type=int, nargs="+", default=list(DEPTHS))
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     from timing import record
 
     with peer_python(arguments.peer) as python:
-        record("kernels", compare(python, arguments.sizes, arguments.repeats))
+        record("kernels", compare(python, arguments.sizes, arguments.repeats, arguments.depths))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import numpy as np
 
 from meanfield.base.precision import double
 from meanfield.model import activation as activations
+from meanfield.numerics.gaussian.broken_line import broken_line
 from meanfield.numerics.gaussian.error_function import Erf, Gelu
 from meanfield.numerics.gaussian.homogeneous import PiecewiseLinear, Quadratic, Threshold
-from meanfield.numerics.gaussian.mehler import series
+from meanfield.numerics.gaussian.logistic import logistic
+from meanfield.numerics.gaussian.mehler import MOST_TERMS, SERIES_TERMS, series
 from meanfield.numerics.gaussian.periodic import Bump, Cosine, Sine
 from meanfield.numerics.gaussian.quadrature import Quadrature
 
@@ -38,10 +40,19 @@ def exact_dual(activation):
     return Quadrature(activation.function, activation.derivative, kinks)
 
 
+# shift, height and width of φ = shift + height tanh(z/width)
+LOGISTIC = {activations.tanh: (0.0, 1.0, 1.0), activations.sigmoid: (0.5, 0.5, 2.0)}
+
+
 @functools.lru_cache(maxsize=32)
 def fast_dual(activation, low, high, dtype):
     """The dual for many pairs of variances in [low, high]: closed form, series, or quadrature."""
     exact = exact_dual(activation)
-    if isinstance(exact, Quadrature) and not exact.kinks:
-        return series(activation.function, low, high, dtype) or exact
-    return exact
+    if not isinstance(exact, Quadrature):
+        return exact
+    if exact.kinks:
+        return broken_line(exact.function, exact.slope, exact.kinks) or exact
+    found = series(activation.function, low, high, dtype, most=SERIES_TERMS)
+    if found is None and activation in LOGISTIC:
+        return logistic(activation.function, *LOGISTIC[activation], low, high, dtype)
+    return found or series(activation.function, low, high, dtype, most=MOST_TERMS) or exact

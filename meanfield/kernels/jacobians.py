@@ -99,8 +99,13 @@ def _samples(name, x, dtype):
 
 def _output_size(apply, tree, leaves, x):
     """k, after a look at the shapes."""
+    return _seen_output_size(apply, tree, *_abstract((leaves, x[:1])))
+
+
+@functools.lru_cache(maxsize=128)
+def _seen_output_size(apply, tree, leaves, x):
     try:
-        shape = jax.eval_shape(lambda p: apply(jax.tree.unflatten(tree, p), jnp.asarray(x[:1])), leaves).shape
+        shape = jax.eval_shape(lambda p, x: apply(jax.tree.unflatten(tree, p), x), leaves, x).shape
     except Exception as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise TypeError(
@@ -124,19 +129,11 @@ class _Network(NamedTuple):
         def one(leaves, x):
             return self.apply(jax.tree.unflatten(self.tree, leaves), x[None]).reshape(self.outputs)
 
-        return jax.make_jaxpr(one)(*jax.tree.map(_abstract, (leaves, x)))
+        return jax.make_jaxpr(one)(*_abstract((leaves, x)))
 
     def dense(self, leaves, x):
         """(index of the parameter, length of x, length of W x) for every dense layer, in their order."""
-        found = []
-
-        def note(index, vector, product):
-            found.append((index, vector.size, product.size))
-            return product
-
-        program = self.program(leaves, x)
-        jax.eval_shape(lambda *inputs: _run(program, inputs, _names(leaves), note)[0], *leaves, x)
-        return found
+        return _seen_dense(self, *_abstract((leaves, x)))
 
     def factors(self, leaves, x):
         """f (k,), vectors x, g (k, n) of dense layers, Jacobians (k, parameters) of the rest: one sample."""
@@ -161,8 +158,22 @@ class _Network(NamedTuple):
         return f, vectors, g, [j.reshape(self.outputs, -1) for j in jacobians]
 
 
-def _abstract(leaf):
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+@functools.lru_cache(maxsize=128)
+def _seen_dense(network, leaves, x):
+    found = []
+
+    def note(index, vector, product):
+        found.append((index, vector.size, product.size))
+        return product
+
+    program = network.program(leaves, x)
+    jax.eval_shape(lambda *inputs: _run(program, inputs, _names(leaves), note)[0], *leaves, x)
+    return found
+
+
+def _abstract(arrays):
+    """Shapes and types, which are what looks at a network are remembered by."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arrays)
 
 
 def _names(leaves):
@@ -261,15 +272,21 @@ def _filled(x, rows, size):
 def _contract(left, right, outputs):
     """(1/k) Σ_c f_c f_c' and the tangent kernel of two blocks."""
     (f1, x1, g1, j1), (f2, x2, g2, j2) = left, right
-    k, product = f1.shape[1], functools.partial(jnp.einsum, precision=HIGHEST)
-    form = "ica,jda->icjd" if outputs else "ica,jca->ij"
+    k = f1.shape[1]
+
+    def product(a, b):
+        """Over the last axis, and over outputs as well if they are not kept; one matrix product."""
+        a, b = (v.reshape(-1 if outputs else len(v), v.shape[-1] * (1 if outputs else k)) for v in (a, b))
+        found = jnp.matmul(a, b.T, precision=HIGHEST)
+        return found.reshape(len(f1), k, len(f2), k) if outputs else found
+
     ntk = 0
     for a, b, c, d in zip(x1, x2, g1, g2, strict=True):
-        forward = product("ia,ja->ij", a, b)
-        ntk += (forward[:, None, :, None] if outputs else forward) * product(form, c, d)
+        forward = jnp.matmul(a, b.T, precision=HIGHEST)
+        ntk += (forward[:, None, :, None] if outputs else forward) * product(c, d)
     for a, b in zip(j1, j2, strict=True):
-        ntk += product(form, a, b)
-    return product("ic,jc->ij", f1, f2) / k, ntk if outputs else ntk / k
+        ntk += product(a, b)
+    return jnp.matmul(f1, f2.T, precision=HIGHEST) / k, ntk if outputs else ntk / k
 
 
 def _all(shape):

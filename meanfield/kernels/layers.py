@@ -67,49 +67,55 @@ def product(a, b, delta):
     return a * b * (1 - delta)
 
 
-def propagate(network, a, b, delta, every=False):
+def ends(network, a):
+    """What belongs to single inputs, all layers: dicts of arrays (n,) at the inputs, (S, …, n) at the others.
+
+    Args:
+        network: a `Network`.
+        a: |x|²/d, (n,).
+    """
+    weight, bias = network.first
+    total = weight * a + bias
+    shares = (share(weight * a, total), share(jnp.full_like(a, bias), total)) if network.biased else ()
+
+    def step(a, layer):
+        found = network.side(a, layer)
+        return found["variance"], found
+
+    return {"shares": shares, "variance": total}, jax.lax.scan(step, total, network.layers)[1]
+
+
+def propagate(network, left, right, delta, every=False):
     """(Σ, Θ) of the output and, if asked for, of every layer (S + 1, n, m), for one tile of inputs.
 
     Args:
         network: a `Network`.
-        a, b: |x|²/d, (n,) and (m,).
+        left, right: `ends` of n and of m inputs.
         delta: 1 − x·x'/(|x||x'|), (n, m).
         every: whether to return all layers, the output last, instead of None.
     """
-    weight, bias = network.first
-    total_a, total_b = weight * a + bias, weight * b + bias
+    (first_a, layers_a), (first_b, layers_b) = left, right
     if network.biased:
-        shares = (
-            (share(weight * v, total), share(jnp.full_like(v, bias), total))
-            for v, total in ((a, total_a), (b, total_b))
-        )
-        delta = mixed(*shares, (delta, 0))
-    a, b = total_a, total_b
-    sigma = product(a, b, delta)
+        delta = mixed(first_a["shares"], first_b["shares"], (delta, 0))
+    sigma, bias = product(first_a["variance"], first_b["variance"], delta), network.first[1]
     trained = network.rates[0, 0] * sigma + (network.rates[0, 1] - network.rates[0, 0]) * bias
     theta = None if isinstance(network.dual, Threshold) else trained
 
     def step(carry, layers):
-        left, right, delta, theta = carry
-        (keep, weight, bias), following, (rate, bias_rate) = layers
-        defect, slope = network.dual.pair(left["dual"], right["dual"], delta)
+        delta, theta = carry
+        (keep, weight, bias), a, b, (rate, bias_rate) = layers
+        defect, slope = network.dual.pair(a["dual"], b["dual"], delta)
         if theta is not None:
-            size_a, size_b = across(left["size"], right["size"])
+            size_a, size_b = across(a["size"], b["size"])
             own = rate * size_a * size_b * (1 - defect) + bias_rate * bias
             theta = theta * (weight * slope + keep) + own
         deltas = [defect] + [delta] * network.residual + [0] * network.biased
-        delta = mixed(left["shares"], right["shares"], deltas) if len(deltas) > 1 else defect
-        a, b = left["variance"], right["variance"]
-        # Sides are carried from one layer to the next: the loop over pairs would compute them for each pair.
-        carry = network.side(a, following), network.side(b, following), delta, theta
-        return carry, ((product(a, b, delta), theta) if every else None, (a, b))
+        delta = mixed(a["shares"], b["shares"], deltas) if len(deltas) > 1 else defect
+        return (delta, theta), (product(a["variance"], b["variance"], delta), theta) if every else None
 
-    carry = network.side(a, network.layers[0]), network.side(b, network.layers[0]), delta, theta
-    following = jnp.roll(network.layers, -1, 0)
-    (_, _, delta, theta), (seen, ends) = jax.lax.scan(
-        step, carry, (network.layers, following, network.rates[1:])
-    )
-    output = product(ends[0][-1], ends[1][-1], delta), theta
+    layers = network.layers, layers_a, layers_b, network.rates[1:]
+    (delta, theta), seen = jax.lax.scan(step, (delta, theta), layers)
+    output = product(layers_a["variance"][-1], layers_b["variance"][-1], delta), theta
     if not every:
         return output, None
     first = sigma, None if theta is None else trained

@@ -12,7 +12,8 @@ from meanfield.base.checks import require
 from meanfield.base.fingerprint import digest
 from meanfield.base.schema import provenance
 
-SIDE = 512  # a tile of float64 and its temporaries stay in cache
+SIDE = 256  # a tile of float64 and its temporaries stay in cache
+PANELS, LEAST = 4, 128  # tiles along a side that keep some cores busy, unless they get shorter than this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Tiles:
     @property
     def lengths(self):
         """Rows and columns of a tile."""
-        return tuple(-(-n // -(-n // SIDE)) for n in self.shape)
+        return tuple(-(-n // max(-(-n // SIDE), min(PANELS, n // LEAST))) for n in self.shape)
 
     def __iter__(self):
         """Pairs of slices; of a symmetric matrix those on and above the diagonal."""

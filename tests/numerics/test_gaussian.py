@@ -12,7 +12,7 @@ import scipy.special
 from assertions import EPS, EPS32, assert_close
 from cases import in_double
 
-from meanfield.numerics.gaussian.angle import angle, angle_integral, angle_of_chord
+from meanfield.numerics.gaussian.angle import angle, angle_of_chord, folded_angle
 from meanfield.numerics.gaussian.error_function import Erf, Gelu
 from meanfield.numerics.gaussian.homogeneous import PiecewiseLinear, Quadratic, Threshold
 from meanfield.numerics.gaussian.periodic import Bump, Cosine, Sine
@@ -286,16 +286,16 @@ def test_angles_keep_their_digits(dtype):
     """A dozen roundings of polynomial, square root and reference."""
     eps = float(np.finfo(dtype).eps)
     delta = np.concatenate([10.0 ** np.linspace(-20, -1, 200), np.linspace(0.1, 2, 200)]).astype(dtype)
-    theta, whole = in_double(lambda d: (angle(jnp.asarray(d)), angle_integral(jnp.asarray(d))), delta)
-    assert theta.dtype == whole.dtype == dtype
+    theta, folded, near_integral = in_double(lambda d: (angle(d := jnp.asarray(d)), *folded_angle(d)), delta)
+    assert theta.dtype == near_integral.dtype == dtype
+    np.testing.assert_array_equal(theta, folded)
     exact = delta.astype(float)
     m = np.minimum(exact, 2 - exact)
     near = 2 * np.arcsin(np.sqrt(m / 2))
     expected = np.where(exact > 1, np.pi - near, near)
     assert (np.abs(theta - expected) <= 12 * eps * expected).all()
-    whole_near = np.where(near < 1, small_integral(near), np.sin(near) - near * np.cos(near))
-    expected = np.where(exact > 1, whole_near + np.pi * (exact - 1), whole_near)
-    assert (np.abs(whole - expected) <= 12 * eps * expected).all()
+    expected = np.where(near < 1, small_integral(near), np.sin(near) - near * np.cos(near))
+    assert (np.abs(near_integral - expected) <= 12 * eps * expected).all()
     chord = np.sqrt(2 * exact).astype(dtype)
     found = in_double(lambda s: angle_of_chord(jnp.asarray(s)), chord)
     # the condition of 2 arcsin(s/2), s/√(1 − s²/4), times a rounding of s²
@@ -309,10 +309,15 @@ def test_angles_keep_their_digits(dtype):
 
 
 def test_the_derivatives_of_the_angles_are_given_where_they_are_infinite():
-    """d∫θ = θ dδ, dθ = dδ/sin θ and 0 at both ends."""
-    delta = np.array([0.0, 1e-20, 0.3, 1.0, 1.7, 2.0])
-    slope = in_double(jax.vmap(jax.grad(angle_integral)), delta)
-    np.testing.assert_array_equal(slope, in_double(angle, delta))
+    """d∫ϑ = ϑ dm, m = min(δ, 2 − δ); dθ = dδ/sin θ and 0 at both ends."""
+    delta = np.array([0.0, 1e-20, 0.3, 0.9, 1.7, 2.0])
+    slope = in_double(jax.vmap(jax.grad(lambda d: folded_angle(d)[1])), delta)
+    theta = in_double(angle, delta)
+    np.testing.assert_array_equal(slope, np.where(delta > 1, theta - np.pi, theta))
+    np.testing.assert_array_equal(
+        in_double(jax.vmap(jax.grad(lambda d: folded_angle(d)[0])), delta),
+        in_double(jax.vmap(jax.grad(angle)), delta),
+    )
     rate = in_double(jax.vmap(jax.grad(angle)), delta)
     assert rate[0] == rate[-1] == 0
     assert_close(rate[1:-1] * np.sqrt(delta * (2 - delta))[1:-1], np.ones(4), 4)

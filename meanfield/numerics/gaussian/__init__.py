@@ -9,5 +9,7 @@ nearly equal numbers. What an activation contributes is its dual, an object with
     pair(left, right, δ)    of two sides (n, m) and δ (n, m):
                             1 − E[φ(u)φ(v)]/√(E[φ(u)²] E[φ(v)²]) and E[φ'(u)φ'(v)], (n, m) each
 
-There are duals in closed form, `Mehler` series for smooth φ, and `Quadrature` for everything.
+There are duals in closed form, `Mehler` series for smooth φ, `Logistic` mixtures for tanh and the logistic
+function at variances where their series is long, `BrokenLine` for straight lines between kinks, and
+`Quadrature` for everything.
 """

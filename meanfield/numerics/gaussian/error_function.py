@@ -10,15 +10,16 @@ from meanfield.numerics.gaussian.safe import across, quotient, root
 
 
 def arc_drop(sine, cosine, drop):
-    """σ − arcsin(sin σ − drop) and the cosine of that arcsine, 0 ≤ σ < π/2, 0 ≤ drop ≤ 2 sin σ.
+    """σ − arcsin(sin σ − drop) and 1 over the cosine of that arcsine, 0 ≤ σ < π/2, 0 ≤ drop ≤ 2 sin σ.
 
     The chord between the two points of the circle is drop · √(1 + q²), with q the ratio of their differences
-    in cosine and in sine, which needs no difference of the cosines.
+    in cosine and in sine, which needs no difference of the cosines. One division and two square roots.
     """
     total = 2 * sine - drop
     other = jnp.sqrt(cosine * cosine + drop * total)
-    q = total / (cosine + other)
-    return angle_of_chord(drop * jnp.sqrt(1 + q * q)), other
+    both = 1 / (other * (cosine + other))
+    q = total * other * both
+    return angle_of_chord(drop, 1 + q * q), (cosine + other) * both
 
 
 @pytree
@@ -34,25 +35,28 @@ class Erf:
         return 2 / math.pi * jnp.arcsin(2 * a / (1 + 2 * a))
 
     def side(self, a):
-        """sin, cos of ϑ/2; sin, cos of π/4 − ϑ/2; √sin ϑ; ϑ; √ϑ; 1/√(1 + 2a)."""
+        """sin, cos of ϑ/2; sin, cos of π/4 − ϑ/2; √sin ϑ; ϑ; √ϑ and 1 over it; 1/√(1 + 2a)."""
         sine = 2 * a / (1 + 2 * a)
         theta = jnp.arcsin(sine)
         rest = angle(1 / (1 + 2 * a)) / 2
         circle = jnp.sin(theta / 2), jnp.cos(theta / 2), jnp.sin(rest), jnp.cos(rest)
-        return *circle, root(sine), theta, root(theta), 1 / jnp.sqrt(1 + 2 * a)
+        size = root(theta)
+        return *circle, root(sine), theta, size, quotient(1, size, 0), 1 / jnp.sqrt(1 + 2 * a)
 
     def pair(self, left, right, delta):
         left, right = across(left, right)
-        sin_a, cos_a, low_a, high_a, root_a, theta_a, size_a, scale_a = left
-        sin_b, cos_b, low_b, high_b, root_b, theta_b, size_b, scale_b = right
+        sin_a, cos_a, low_a, high_a, root_a, theta_a, size_a, over_a, scale_a = left
+        sin_b, cos_b, low_b, high_b, root_b, theta_b, size_b, over_b, scale_b = right
         sine = sin_a * cos_b + cos_a * sin_b
         cosine = low_a * high_b + high_a * low_b
         difference = sin_a * cos_b - cos_a * sin_b
         x, r = root_a * root_b, size_a * size_b
         drop = quotient(difference * difference, sine + x, 0) + x * delta
-        arc, other = arc_drop(sine, cosine, drop)
+        arc, over_cosine = arc_drop(sine, cosine, drop)
         apart = quotient((theta_a - theta_b) ** 2 / 2, theta_a + theta_b + 2 * r, 0)
-        return quotient(arc - apart, r, delta), 4 / math.pi * scale_a * scale_b / other
+        over = over_a * over_b
+        defect = jnp.where(over > 0, (arc - apart) * over, delta)
+        return defect, 4 / math.pi * scale_a * scale_b * over_cosine
 
 
 @pytree

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 
 from meanfield.base.pytree import pytree, static
-from meanfield.numerics.gaussian.angle import angle, angle_integral
+from meanfield.numerics.gaussian.angle import angle, folded_angle
 from meanfield.numerics.gaussian.safe import across, root
 
 
@@ -31,8 +31,9 @@ class PiecewiseLinear:
         if kinked == 0:
             return delta, jnp.full_like(delta, straight)
         m = jnp.minimum(delta, 2 - delta)
-        even = m - 2 / math.pi * angle_integral(m)
-        cosine = 1 - 2 / math.pi * angle(delta)  # E[φ'φ'] of |z|
+        theta, integral = folded_angle(delta)
+        even = m - 2 / math.pi * integral
+        cosine = 1 - 2 / math.pi * theta  # E[φ'φ'] of |z|
         return (straight * delta + kinked * even) / (straight + kinked), straight + kinked * cosine
 
 

@@ -11,7 +11,8 @@ from meanfield.base.pytree import pytree, static
 from meanfield.numerics.gaussian.safe import quotient, root
 
 REACH = 12.5  # √N(z) beyond: 1e-17; what is left of N(z) h_k(z) is a bounded Hermite function
-MOST_TERMS = 1024
+SERIES_TERMS = 1024  # beyond, anything else that is known is faster
+MOST_TERMS = 4096
 MOST_NODES = 2048
 FAR = 0.9  # correlations below lose a digit at most in 1 − E/√…
 BLOCK = 8  # terms summed in registers between two passes over the pairs
@@ -125,8 +126,8 @@ def _horner(left, right, x, count, partial=False):
     return jax.lax.fori_loop(0, count, block, (jnp.zeros_like(x),) * (3 if partial else 2))
 
 
-def series(function, low, high, dtype, tolerance=None):
-    """The `Mehler` series of φ for variances in [low, high], or None if it needs more than MOST_TERMS terms.
+def series(function, low, high, dtype, tolerance=None, most=SERIES_TERMS):
+    """The `Mehler` series of φ for variances in [low, high], or None if it needs more than `most` terms.
 
     Cut where Σ_{k ≥ K} k c_k² ≤ tolerance · Σ k c_k² at 65 variances of the interval: the relative error of
     E[φφ'] and E[φ'φ'] at correlation 1, where it is largest. By default four roundings of `dtype`.
@@ -141,8 +142,8 @@ def series(function, low, high, dtype, tolerance=None):
         return z, table, values @ table  # (65, K)
 
     nodes = MOST_NODES
-    z, table, c = coefficients(nodes, MOST_TERMS)
-    power = np.arange(MOST_TERMS) * c**2
+    z, table, c = coefficients(nodes, most)
+    power = np.arange(most) * c**2
     tail = np.cumsum(power[:, ::-1], 1)[:, ::-1]
     small = (tail <= tolerance * tail[:, :1]).all(0)
     if not small[-2 * BLOCK]:  # the count is rounded up to a block of every other power

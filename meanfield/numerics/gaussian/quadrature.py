@@ -28,7 +28,7 @@ def _rule(nodes):
     return near, t < 0, step * np.pi * np.cosh(t) * near * (1 - near)
 
 
-def _panels(breaks, nodes):
+def normal_rule(breaks, nodes):
     """Nodes and weights of the standard normal law, cut at `breaks` (B,), sorted: two of ((B + 1) N,)."""
     near, left, weight = _rule(nodes)
     near, weight = jnp.asarray(near, breaks.dtype)[None], jnp.asarray(weight, breaks.dtype)[None]
@@ -44,7 +44,7 @@ def _panels(breaks, nodes):
 def _smoothed(f, kinks, nodes, x, spread):
     """(mean, variance) of f(x + spread · z), z standard normal; x and spread numbers."""
     breaks = jnp.stack([quotient(k - x, spread, jnp.sign(k - x) * REACH) for k in kinks])
-    z, weight = _panels(breaks, nodes)
+    z, weight = normal_rule(breaks, nodes)
     values = f(x + spread * z)
     mean = (weight * values).sum()
     return mean, (weight * (values - mean) ** 2).sum()
@@ -66,7 +66,7 @@ def _conditioned(f, g, kinks, rough, nodes, a, b, delta):
     if rough:  # own noise smooths a kink over its own width
         width = REACH * quotient(own, common, 1)
         breaks = [point + shift for point in breaks for shift in (-width, 0, width)]
-    z, weight = _panels(jnp.sort(jnp.stack(breaks)), nodes)
+    z, weight = normal_rule(jnp.sort(jnp.stack(breaks)), nodes)
     smoothed = jax.vmap(_smoothed, (None, None, None, 0, None))
     first = smoothed(f, kinks, nodes, scale_a * z, root(a) * own)
     second = smoothed(g, kinks, nodes, scale_b * z, root(b) * own)
