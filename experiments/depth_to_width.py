@@ -466,6 +466,7 @@ def draw_moments(data, ax):
     tau = np.geomspace(float(data["ratio"].min()) / 1.2, 1.2 * HEAVY, 100)
     limit = np.exp(5 * tau) / 3 * (1 + 4 * (1 / (6 * tau) + np.expm1(-6 * tau) / (36 * tau**2))) - 1
     ax.plot(tau, limit, color=LIMIT, lw=0.9, ls=(0, (3, 1.5)), zorder=1)
+    plain_log_ticks(ax.xaxis)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("depth over width $L/n$")
     ax.set_ylabel(r"$\mathrm{Var}\,\Theta/(E\,\Theta)^2$")
