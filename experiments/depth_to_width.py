@@ -2,8 +2,8 @@
 
 Claim: for relu at σ_w² = 2 the fluctuations at initialisation are functions of depth over width alone. The
 logarithm of |x^L|² has mean ≈ −5L/2n and variance ≈ 5L/n; the second moment of the tangent kernel of one
-input is of order exp(5L/n) times its squared mean (Hanin & Nica 2020). That second moment is known here
-exactly, at every n and L: with a = 1 + 5/n and b = 1 − 1/n
+input is of order exp(5L/n) times its squared mean (Hanin & Nica 2020). That second moment is derived here
+exactly, for every n, L and kind: in plain networks, with a = 1 + 5/n and b = 1 − 1/n,
 
     E Θ²/(E Θ)² = [a^L + (2/3) Σ_{k=1}^L (1 − k/(L+1)) (a^L + 2 a^{L−k} b^k)]/(L+1),
 
@@ -172,7 +172,7 @@ def residual_networks(rng, width, depth, networks, scale):
     return np.log(square(h[-1]) / square(h[0]))[:, 0], kernel[:, 0]
 
 
-def kernel_ratio(width, depth):
+def plain_ratio(width, depth):
     """E Θ²/(E Θ)² of a plain network, exactly.
 
     For one input the gates of all layers are independent fair coins, and independent of the weights. Write
@@ -188,6 +188,52 @@ def kernel_ratio(width, depth):
     a, b, k = 1 + 5 / width, 1 - 1 / width, np.arange(1, depth + 1)
     pairs = (depth + 1 - k) * (a**depth + 2 * a ** (depth - k) * b**k)
     return float(((depth + 1) * a**depth + 2 / 3 * pairs.sum()) / (depth + 1) ** 2)
+
+
+def residual_ratio(width, depth, square):
+    """E Θ²/(E Θ)² of a residual network with s² = `square`, exactly.
+
+    As for plain networks: J = I + (√κ/n)VDW, κ = 2s², is the map of a block, D its gates, M the product of k
+    maps, F_k = E|M|_F⁴/n², G_k = E tr((MMᵀ)²)/n², which one more block maps linearly; |h|² and |b|² grow by
+    a factor of mean square ρ. What a block adds through V is (κ/n²)|DWh|²|b|², through W (κ/n²)|h|²|DVᵀb|²,
+    with the b behind it and the h before it. Two blocks that k others lie between have, in units of
+    κ²(n+2)²ρ^{L−2−k}/n⁴ and with a = n/2 + κ(n+5)/4, c = n/2 + κ(n+1)/4,
+    B = (n/2)F + κ((n+1)F/4 + G), C = (n/2)G + κ(F/2 + (n+3)G/4),
+
+        E V V' = E W W' = a B_k,    E V W' = a² F_k,    E W V' = c B_k + κ C_k,
+
+    and the input and output layers with a block κ(n+2)ρ^{L−1−k}/n² times B_k or a F_k.
+    """
+    import numpy as np
+
+    n, kappa = width, 2 * square
+    own = (kappa / n) ** 2
+    rho = 1 + kappa + 2 * kappa / n + own * (n + 5) * (n + 2) / 4
+    block = np.array([
+        [1 + kappa + own * (n * (n + 1) / 4 + 1), 2 * kappa / n + own * (n + (n + 3) / 2)],
+        [kappa / n + own * 3 * (n + 1) / 4, 1 + kappa + kappa / n + own * (1 + (n + 1) * (n + 3) / 4)],
+    ])  # fmt: skip
+    moments = [np.array([1.0, 1 / n])]
+    for _ in range(depth):
+        moments.append(block @ moments[-1])
+    F, G = np.array(moments).T
+    a, c = n / 2 + kappa * (n + 5) / 4, n / 2 + kappa * (n + 1) / 4
+    B = n / 2 * F + kappa * ((n + 1) / 4 * F + G)
+    C = n / 2 * G + kappa * (F / 2 + (n + 3) / 4 * G)
+    k = np.arange(depth)
+    within = depth * rho ** (depth - 1) * own * (n + 2) ** 2 * (n + 3) / n
+    between = (2 * a * B + a * a * F + c * B + kappa * C)[: depth - 1]
+    between = 2 * own * ((n + 2) / n) ** 2 * ((depth - 1 - k) * rho ** (depth - 2.0 - k))[:-1] @ between
+    ends = 4 * kappa * (n + 2) / n**2 * rho ** (depth - 1.0 - k) @ (B + a * F)[:depth]
+    ends += 2 * (n + 2) / n * rho**depth + 2 * F[-1]
+    return float((within + between + ends) / residual_mean(depth, square) ** 2)
+
+
+def kernel_ratio(kind, width, depth):
+    """E Θ²/(E Θ)² of a kind of network."""
+    if kind == "plain":
+        return plain_ratio(width, depth)
+    return residual_ratio(width, depth, 1.0 if kind == "residual" else 1 / depth)
 
 
 def log_moments(width):
@@ -246,7 +292,11 @@ def kernel_mean(kind, depth):
     """E Θ, at every width."""
     if kind == "plain":
         return 2.0 * (depth + 1)
-    square = 1.0 if kind == "residual" else 1 / depth
+    return residual_mean(depth, 1.0 if kind == "residual" else 1 / depth)
+
+
+def residual_mean(depth, square):
+    """1 + s² for every block, by which both |h|² and |b|² grow; a block adds s² twice."""
     return 2 * (1 + square) ** depth + 2 * depth * square * (1 + square) ** (depth - 1)
 
 
@@ -285,7 +335,7 @@ QUANTITIES = {
     "kernel_variance": (
         "variance of Θ over (E Θ)²",
         lambda cell: with_spread((relative_kernel(cell) - 1) ** 2),
-        lambda kind, n, depth: kernel_ratio(n, depth) - 1 if kind == "plain" else float("nan"),
+        lambda kind, n, depth: kernel_ratio(kind, n, depth) - 1,
     ),
 }  # fmt: skip
 
@@ -351,8 +401,7 @@ def summary(data):
             row += f"{float(at['log_variance_theory']):<9.3g}"
             if bool(sampled_well(data, "kernel_variance").sel(kind=kind, width=n, ratio=ratio)):
                 row += f"{with_error(float(at['kernel_variance']), float(at['kernel_variance_error'])):<18}"
-                known = float(at["kernel_variance_theory"])
-                row += f"{known:.4g}" if np.isfinite(known) else ""
+                row += f"{float(at['kernel_variance_theory']):.4g}"
             lines.append(row.rstrip())
     z, threshold = scores(data)
     verdict = "consistent" if np.abs(z).max() <= threshold else "inconsistent"
@@ -435,6 +484,23 @@ def share(at):
     return at["depth"].values / int(at["width"])
 
 
+def exact_curves(data, ax, x, scale):
+    """scale(n) Var Θ/(E Θ)² of all kinds and widths over x(n, L), as far as networks are shown."""
+    import numpy as np
+
+    from meanfield.plot.colours import LIMIT
+
+    for kind in KINDS:
+        for n, _ in marks(data):
+            ratios = data["ratio"].values[
+                sampled_well(data, "kernel_variance").sel(kind=kind, width=n).values
+            ]
+            ends = np.maximum(1, np.round(n * ratios[[0, -1]]))
+            depths = np.unique(np.round(np.geomspace(*ends, 30)).astype(int))
+            y = [scale(n) * (kernel_ratio(kind, n, depth) - 1) for depth in depths]
+            ax.plot(x(n, depths), y, color=LIMIT, lw=0.7, zorder=1)
+
+
 def draw_logs(data, ax):
     """Variance of log |h^L|² against L/n."""
     from meanfield.plot.canvas import plain_log_ticks
@@ -459,10 +525,9 @@ def draw_moments(data, ax):
     from meanfield.plot.colours import LIMIT
 
     ax.set(xscale="log", yscale="log")
-    points(data.sel(ratio=data["ratio"] <= HEAVY), ax, "kernel_variance", share)
-    for n, _ in marks(data):
-        depths = np.arange(max(1, round(float(data["ratio"].min()) * n)), round(HEAVY * n) + 1)
-        ax.plot(depths / n, [kernel_ratio(n, depth) - 1 for depth in depths], color=LIMIT, lw=0.7, zorder=1)
+    data = data.sel(ratio=data["ratio"] <= HEAVY)
+    points(data, ax, "kernel_variance", share)
+    exact_curves(data, ax, lambda n, depths: depths / n, lambda n: 1.0)
     tau = np.geomspace(float(data["ratio"].min()) / 1.2, 1.2 * HEAVY, 100)
     limit = np.exp(5 * tau) / 3 * (1 + 4 * (1 / (6 * tau) + np.expm1(-6 * tau) / (36 * tau**2))) - 1
     ax.plot(tau, limit, color=LIMIT, lw=0.9, ls=(0, (3, 1.5)), zorder=1)
@@ -474,16 +539,11 @@ def draw_moments(data, ax):
 
 def draw_depths(data, ax):
     """n Var Θ/(E Θ)² against the depth."""
-    import numpy as np
-
     from meanfield.plot.canvas import plain_log_ticks
-    from meanfield.plot.colours import LIMIT
 
     ax.set(xscale="log", yscale="log")
     points(data, ax, "kernel_variance", lambda at: at["depth"].values, lambda at: int(at["width"]))
-    for n, _ in marks(data):
-        depths = np.unique(np.round(np.geomspace(1, HEAVY * n, 40)).astype(int))
-        ax.plot(depths, [n * (kernel_ratio(n, depth) - 1) for depth in depths], color=LIMIT, lw=0.7, zorder=1)
+    exact_curves(data, ax, lambda n, depths: depths, lambda n: n)
     plain_log_ticks(ax.xaxis)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("depth $L$")

@@ -14,6 +14,7 @@ that both are active falls faster than the diagonal 2P(u > B), so that λ_min ov
 
 What sparsity costs is width. Kernels of networks are means over neurons, at mean square relative distance
 C²/n for every n, C² = Σ (x·x'/d + 1)² (P − P²)/‖H‖², of order 1/P(u > B): it is active neurons that count.
+Where about as many answer to an image as there are images, here at B = 2.4, training leaves the kernel regime.
 
 Data: digits 3 and 8 in 64 dimensions, every image of length √d.
 Time: about a minute on two cores.
@@ -47,7 +48,7 @@ def compute(
     samples: int = 24,
     trained_width: int = 4096,
     trained_networks: int = 4,
-    steps: int = 40,
+    steps: int = 16,
     relative_rate: float = 0.5,
     key: int = 0,
     store: str | None = None,
@@ -417,8 +418,7 @@ def draw_distances(data, ax):
 
 
 def draw_losses(data, ax):
-    """Mean loss of networks over steps with two standard errors, and that of the kernel regime."""
-    import numpy as np
+    """Mean loss of networks over steps, from the smallest to the largest, and that of the kernel regime."""
     from matplotlib.lines import Line2D
 
     from meanfield.plot.canvas import legend_above, plain_log_ticks
@@ -431,14 +431,14 @@ def draw_losses(data, ax):
     for i, colour in enumerate(shades(training.sizes["threshold"])):
         run = training.isel(threshold=i)
         losses = run["loss"].values
-        mean, half = losses.mean(0), 2 * losses.std(0, ddof=1) / np.sqrt(len(losses))
-        ax.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.3, lw=0, zorder=1)
-        ax.plot(steps, mean, color=colour, lw=1.1, zorder=2)
+        ax.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.3, lw=0, zorder=1)
+        ax.plot(steps, losses.mean(0), color=colour, lw=1.1, zorder=2)
         ax.plot(steps, run["law"], color=LIMIT, lw=0.9, ls=(0, (3, 1.5)), zorder=3)
         handles.append(Line2D([], [], color=colour, lw=1.1, label=f"$B={float(run['threshold']):g}$"))
     handles.append(Line2D([], [], color=LIMIT, lw=0.9, ls=(0, (3, 1.5)), label="kernel regime"))
     plain_log_ticks(ax.yaxis)
     ax.set_xlim(0, steps[-1])
+    ax.set_ylim(bottom=0.3 * float(training["loss"].min()))
     ax.set_xlabel("step")
     ax.set_ylabel("training loss")
     legend_above(ax, handles, columns=2)

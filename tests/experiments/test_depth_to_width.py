@@ -95,7 +95,7 @@ def test_the_tangent_kernel_of_dense_networks_has_the_exact_second_moment(key):
     x = np.ones(3, np.float32)
     theta = np.asarray(kernels(plain, (normal(16, 3), [normal(16, 16)], normal(16)), x)[1], float)
     truth = mf.kernels.mlp(x[None], hidden_layers=2, activation=mf.activations.relu, weight_variance=2.0)
-    mean, ratio = experiment.kernel_mean("plain", 2), experiment.kernel_ratio(16, 2)
+    mean, ratio = experiment.kernel_mean("plain", 2), experiment.kernel_ratio("plain", 16, 2)
     np.testing.assert_allclose(truth.ntk, mean, rtol=1e-12)
     assert_mean(theta[:, None] / mean, 1.0)
     assert_mean((theta[:, None] / mean) ** 2, ratio)
@@ -103,17 +103,48 @@ def test_the_tangent_kernel_of_dense_networks_has_the_exact_second_moment(key):
         assert_mean((theta[:, None] / mean) ** 2, 1 + (ratio - 1) / 2)
 
 
+@pytest.mark.parametrize(("n", "depth"), [(6, 1), (10, 3)])
+def test_residual_networks_of_matrices_have_the_exact_second_moment(n, depth, key):
+    """20000 dense networks with branches of size L^{−1/2}, mean and mean square of Θ; false alarms 1e-6, ten
+    times that for the skewness of Θ². Blocks that knew nothing of each other would be found out."""
+    rng = np.random.default_rng([key, 9])
+    normal = lambda *shape: rng.standard_normal((20000, *shape)).astype(np.float32)  # noqa: E731
+    hidden = [(normal(n, n), normal(n, n)) for _ in range(depth)]
+    parameters = normal(n, 2), hidden, normal(n)
+    theta = np.asarray(kernels(residual(depth**-0.5), parameters, np.ones(2, np.float32))[1], float)
+    theta = theta[:, None] / experiment.kernel_mean("scaled", depth)
+    ratio = experiment.kernel_ratio("scaled", n, depth)
+    assert_mean(theta, 1.0)
+    assert_mean(theta**2, ratio)
+    with pytest.raises(AssertionError):
+        assert_mean(theta**2, 1 + (ratio - 1) / 2)
+
+
+def test_without_branches_a_residual_network_is_linear_with_one_layer():
+    """s = 0: Θ = |v|²/n + |h|²/n, so E Θ² = 2(n + 2)/n + 2 and E Θ = 2. One scale, any depth."""
+    for depth in (1, 2, 7):
+        np.testing.assert_allclose(experiment.residual_ratio(9, depth, 0.0), (11 / 9 + 1) / 2, rtol=1e-14)
+
+
+def test_scaled_branches_leave_a_variance_of_order_one_over_width_at_any_depth():
+    """n Var Θ/(E Θ)² tends to a number as L and n grow together: errors O(1/n) are halved."""
+    found = np.array([n * (experiment.kernel_ratio("scaled", n, n) - 1) for n in (100, 200, 400, 800)])
+    steps = np.diff(found)
+    np.testing.assert_allclose(steps[:-1] / steps[1:], 2, rtol=0.1)
+    assert 4 < found[-1] < 5
+
+
 def test_one_hidden_layer_by_hand():
     """Θ = (4/n) Σ d(v² + ξ²), d fair coins: (E Θ², (E Θ)²) = 16 (1 + 3/n, 1)."""
     for n in (1, 7, 100):
-        np.testing.assert_allclose(experiment.kernel_ratio(n, 1), 1 + 3 / n, rtol=1e-14)
+        np.testing.assert_allclose(experiment.plain_ratio(n, 1), 1 + 3 / n, rtol=1e-14)
 
 
 def test_the_second_moment_tends_to_its_joint_limit():
     """At L/n = τ, with error O(1/n): halved from n to 2n."""
     for tau in (0.25, 2.0):
         limit = np.exp(5 * tau) / 3 * (1 + 4 * (1 / (6 * tau) + np.expm1(-6 * tau) / (36 * tau**2)))
-        off = [experiment.kernel_ratio(n, round(tau * n)) - limit for n in (2000, 4000, 8000)]
+        off = [experiment.plain_ratio(n, round(tau * n)) - limit for n in (2000, 4000, 8000)]
         np.testing.assert_allclose(np.array(off[:-1]) / off[1:], 2, rtol=0.05)
 
 

@@ -134,7 +134,7 @@ def test_five_hundred_networks_of_width_2048_have_the_law(key):
     units of the spread, false alarms 1e-6 each after a bias of 12/n: among 4000 networks of width 32 and 64
     the largest is 9/n. Every output is Gaussian, and 1.3 times the spread is found out.
 
-    About eight minutes on two cores; `test_wide_networks_follow_the_law` is the small sibling.
+    Seven minutes of processor time; `test_wide_networks_follow_the_law` is the small sibling.
     """
     wide, steps = model(), [0, 2, 8, 40]
     training = mf.GradientDescent(0.2 * mf.stability(wide, PROBLEM), steps[-1])
