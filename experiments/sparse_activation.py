@@ -14,7 +14,7 @@ that both are active falls faster than the diagonal 2P(u > B), so that λ_min ov
 
 What sparsity costs is width. Kernels of networks are means over neurons, at mean square relative distance
 C²/n for every n, C² = Σ (x·x'/d + 1)² (P − P²)/‖H‖², of order 1/P(u > B): it is active neurons that count.
-Where about as many answer to an image as there are images, here at B = 2.4, training leaves the kernel regime.
+Where as few answer to an image as there are images, here at B = 2.4, training leaves the kernel regime.
 
 Data: digits 3 and 8 in 64 dimensions, every image of length √d.
 Time: about a minute on two cores.
