@@ -14,7 +14,9 @@ that both are active falls faster than the diagonal 2P(u > B), so that λ_min ov
 
 What sparsity costs is width. Kernels of networks are means over neurons, at mean square relative distance
 C²/n for every n, C² = Σ (x·x'/d + 1)² (P − P²)/‖H‖², of order 1/P(u > B): it is active neurons that count.
-Where as few answer to an image as there are images, here at B = 2.4, training leaves the kernel regime.
+Sparse networks do learn faster at a rate in one proportion to the edge, but fall behind their kernel regime
+the more the sparser they are; where as few neurons answer to an image as there are images, at B = 2.4 and
+n = 4096, they leave it altogether: loss oscillates, and a quarter of the active neurons dies.
 
 Data: digits 3 and 8 in 64 dimensions, every image of length √d.
 Time: about a minute on two cores.
@@ -47,7 +49,7 @@ def compute(
     networks: int = 24,
     samples: int = 24,
     trained_width: int = 4096,
-    trained_networks: int = 4,
+    trained_networks: int = 8,
     steps: int = 16,
     relative_rate: float = 0.5,
     key: int = 0,
