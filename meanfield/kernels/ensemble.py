@@ -16,6 +16,7 @@ from meanfield.base.fingerprint import describe
 from meanfield.base.precision import double
 from meanfield.base.schema import Variable, dataset, provenance
 from meanfield.base.text import Concise
+from meanfield.kernels.batches import batches, is_batched, summed_residuals
 from meanfield.model import loss as losses
 from meanfield.model.gradient_descent import GradientDescent
 from meanfield.model.gradient_flow import GradientFlow
@@ -67,10 +68,12 @@ def predict(
         covariance Σ(x,x') + Ψ_x Σ_XX Ψ_x'ᵀ − Ψ_x Σ_Xx' − Σ_xX Ψ_x'ᵀ.
 
     Gradient descent has (I − ηΘ_XX/P)^step for the exponential, with momentum and schedules the polynomial
-    that they make of it. A ridge λ adds (λ/2)|θ − θ_0|² to the risk: Θ_XX + PλI takes the place of Θ_XX in
-    the inverse and in the exponential. `Bayes(noise)` gives Σ_xX (Σ_XX + noise)^{−1} y and
-    Σ(x,x') − Σ_xX (Σ_XX + noise)^{−1} Σ_Xx'. For any other loss χ_p = (1/P) ∂ℓ/∂f makes the law of f_t
-    non-Gaussian: the equation is solved for `draws` draws of f_0 and mean and covariance are their averages.
+    that they make of it, with mini-batches the product of I − ηΘ_XX/B on the rows of one batch after the
+    other, for the order of the data that `batch_key` fixes and all networks share. A ridge λ adds
+    (λ/2)|θ − θ_0|² to the risk: Θ_XX + PλI takes the place of Θ_XX in the inverse and in the exponential.
+    `Bayes(noise)` gives Σ_xX (Σ_XX + noise)^{−1} y and Σ(x,x') − Σ_xX (Σ_XX + noise)^{−1} Σ_Xx'. For any
+    other loss χ_p = (1/P) ∂ℓ/∂f makes the law of f_t non-Gaussian: the equation is solved for `draws` draws
+    of f_0 and mean and covariance are their averages.
 
     Args:
         kernel: Σ and Θ on the training set: the object of `meanfield.kernels.mlp(x, …)`, any other with
@@ -78,7 +81,7 @@ def predict(
             one of them takes part: Θ for a centred network, Σ for `Bayes`.
         y: targets, (P,) or (P, k).
         training: None or `GradientFlow` for the flow, `GradientDescent`, or `Bayes`. No weight decay (it
-            pulls to 0, not to the start: use `ridge`) and no mini-batches.
+            pulls to 0, not to the start: use `ridge`).
         test: the same kernels between test and training inputs, (P', P), `mlp(x_test, x, …)`.
         test_test: Σ on the test inputs, (P', P'), as an object with `nngp` or as an array; its diagonal (P',)
             is enough for the spread. Without it there is a test mean only.
@@ -108,8 +111,8 @@ def predict(
             learning rate is above the stability edge.
     Accuracy: square loss: rounding, times the condition number at infinite time; other losses: the
         tolerance of the flow, and `prediction_error`.
-    Cost: P³ once, P²(P + P') for each time (mean only: P(P + P')k), 4 matrices P²; other losses P² k draws
-        for each step.
+    Cost: P³ once, P²(P + P') for each time (mean only: P(P + P')k), 4 matrices P²; with mini-batches of B
+        samples B P² more for each step; other losses P² k draws for each step.
     Source: Jacot, Gabriel & Hongler (2018); Lee et al. (2019, eq. 13 to 16); THEORY 3.1.
     """
     bayes, centred = isinstance(training, Bayes), boolean("centred", centred)
@@ -144,7 +147,15 @@ def predict(
         require(y_test.shape == shape, "y_test", f"of shape {shape}", y_test)
     targets = {"": y, "test_": y_test}
     numbers = {}
-    if square and solver is None:
+    size = getattr(course.training, "batch_size", None)
+    require(size is None or size <= samples, "batch_size", f"at most the {samples} samples of `kernel`", size)
+    batched = is_batched(course.training, samples)
+    if batched:
+        good = bool(np.isfinite(course.times).all())
+        require(good, "times", "finite for a training with mini-batches", course.times.tolist())
+    if square and batched:
+        arrays, numbers = _batched(train, across, within, y, course, ridge, covariance)
+    elif square and solver is None:
         arrays, numbers = _square(train, across, within, y, course, samples * ridge, covariance)
     elif square:
         arrays = _iterated(train, across, within, y, course, samples * ridge, covariance, solver)
@@ -272,8 +283,6 @@ def _course(training, times):
     instance("training", training, GradientFlow | GradientDescent, "GradientFlow, GradientDescent or Bayes")
     if training.weight_decay:
         fail("training", "without weight decay, which pulls to 0 and not to the start: use `ridge`", training)
-    if training.batch_size is not None:
-        fail("training", "without mini-batches", training)
     if times is None:
         return Course(training, training.times(), np.arange(training.steps + 1))
     end = np.isinf(times)
@@ -409,6 +418,38 @@ def _square(train, across, within, y, course, shift, covariance):
     return {name: np.stack(values) for name, values in found.items()}, numbers
 
 
+def _batched(train, across, within, y, course, ridge, covariance):
+    """The same for mini-batches: Ψ_x = Θ_xX M, C = M (f_0 − y), M from step to step."""
+    gaussian = train.nngp is not None
+    found = collections.defaultdict(list)
+
+    def add_law(name, prior, Psi, cross):
+        """Covariance prior + ΨΣΨᵀ − Ψ crossᵀ − cross Ψᵀ of every output, or its diagonal."""
+        left = Psi @ train.nngp - 2 * cross
+        diagonal = np.einsum("pj,pj->p", Psi, left) + (np.diag(prior) if prior.ndim == 2 else prior)
+        spread = np.sqrt(np.maximum(diagonal, 0))
+        found[f"{name}prediction_spread"].append(np.repeat(spread[:, None], y.shape[1], 1))
+        if covariance and prior.ndim == 2:
+            product = left @ Psi.T
+            found[f"{name}covariance"].append(prior + (product + product.T) / 2)
+
+    start = np.eye(len(y)) if gaussian else y
+    for M in summed_residuals(train.ntk, start, course.training, course.steps, ridge):
+        mean = M @ y if gaussian else M
+        found["prediction"].append(train.ntk @ mean)
+        if gaussian:
+            add_law("", train.nngp, train.ntk @ M, train.nngp)
+        if across is not None:
+            found["test_prediction"].append(across.ntk @ mean)
+        if within is not None:
+            add_law("test_", within, across.ntk @ M, across.nngp)
+    if not gaussian:
+        for name in tuple(found):
+            found[f"{name}_spread"] = [np.zeros_like(v) for v in found[name]]
+    numbers = _modes(train, course, len(y) * ridge, False)[-1]
+    return {name: np.stack(values) for name, values in found.items()}, numbers
+
+
 def _iterated(train, across, within, y, course, shift, covariance, solver):
     """The same at infinite time by conjugate gradients, Θ read block by block."""
     bayes, gaussian = isinstance(course.training, Bayes), train.nngp is not None
@@ -460,6 +501,7 @@ def _sampled(theta, across, start, targets, course, loss, ridge, covariance):
     y = targets[""]
     samples, flow = len(y), isinstance(course.training, GradientFlow)
     problem = jnp.asarray(theta), jnp.asarray(start[:, :samples]), jnp.asarray(y), ridge
+    order = batches(course.training, samples) if is_batched(course.training, samples) else None
     C = jnp.zeros_like(problem[1])
     memory = jnp.zeros(()) if flow else (jnp.zeros((), jnp.int32), C)
     found, before = collections.defaultdict(list), 0
@@ -468,7 +510,7 @@ def _sampled(theta, across, start, targets, course, loss, ridge, covariance):
             tolerance = course.training.tolerance / course.times[-1]
             C, memory = _flow(C, memory, problem, loss, now - before, tolerance)
         elif now > before:
-            C, memory = _descend(C, memory, problem, course.training, loss, now - before)
+            C, memory = _descend(C, memory, problem, course.training, loss, now - before, order)
         before = now
         kernels = {"": theta} if across is None else {"": theta, "test_": across.ntk}
         for name, kernel in kernels.items():
@@ -501,10 +543,14 @@ def _mean_risk(f, y, loss):
             yield "loss_error", risks.std(ddof=1) / math.sqrt(len(f))
 
 
-def _velocity(C, problem, loss):
+def _velocity(C, problem, loss, rows=None):
+    """χ − ridge C; with a batch χ is zero but on its rows."""
     theta, f_0, y, ridge = problem
-    chi = jax.vmap(loss.derivative, (0, None))(f_0 - theta @ C, y) / len(y)
-    return chi - ridge * C
+    derivative = jax.vmap(loss.derivative, (0, None))
+    if rows is None:
+        return derivative(f_0 - theta @ C, y) / len(y) - ridge * C
+    chi = derivative(f_0[:, rows] - theta[rows] @ C, y[rows]) / len(rows)
+    return (-ridge * C).at[:, rows].add(chi)
 
 
 @functools.partial(jax.jit, static_argnames="loss")
@@ -516,10 +562,11 @@ def _flow(C, h, problem, loss, time, tolerance):
 
 
 @functools.partial(jax.jit, static_argnames="loss")
-def _descend(C, memory, problem, training, loss, steps):
+def _descend(C, memory, problem, training, loss, steps, order=None):
     def step(_, carry):
         C, (count, v) = carry
-        v = training.momentum * v + _velocity(C, problem, loss)
+        rows = None if order is None else order[count]
+        v = training.momentum * v + _velocity(C, problem, loss, rows)
         return C + training.rate(count) * v, (count + 1, v)
 
     return jax.lax.fori_loop(0, steps, step, (C, memory))

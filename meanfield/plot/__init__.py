@@ -15,6 +15,7 @@ _NAMES = {
     "learned_function": "line",
     "histogram": "density",
     "angular_distribution": "circle",
+    "phase_diagram": "phases",
     "summary": "page",
     "save": "files",
 }

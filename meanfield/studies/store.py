@@ -18,7 +18,8 @@ import warnings
 import xarray as xr
 
 from meanfield.base.errors import ForUsers
-from meanfield.base.fingerprint import digest
+from meanfield.base.fingerprint import describe, digest
+from meanfield.base.schema import SCHEMA_VERSION
 
 TRAILER = b"\nsha256="
 LENGTH = len(TRAILER) + 64
@@ -150,6 +151,25 @@ class Store:
 def part_of(store, name=RUNS):
     """The folder of one part of an experiment's results; None where nothing is kept."""
     return None if store is None else os.path.join(store, name)
+
+
+def kept(folder, about, compute):
+    """The dataset that `compute()` gives, from a folder of results where it is there, else left in it.
+
+    Args:
+        folder: a path, or None to compute and keep nothing.
+        about: all that determines the dataset, of numbers, words, lists and what `describe` takes.
+        compute: a function without arguments.
+    """
+    if folder is None:
+        return compute()
+    store, about = Store(folder), {"kept": describe(about), "schema": SCHEMA_VERSION}
+    store.open({})
+    result = store.read(about)
+    if result is None:
+        result = compute()
+        store.write(about, result)
+    return result
 
 
 def _checksum(path, data):

@@ -50,13 +50,17 @@ class LinearModel:
             "test_test": self.kernels(test, test),
         }
 
-    def descend(self, theta, rates, momentum=0.0, ridge=0.0, loss=None):
-        """Outputs (steps + 1, P + P', k) of descent on the parameters themselves, from θ_0 (N, k)."""
+    def descend(self, theta, rates, momentum=0.0, ridge=0.0, loss=None, order=None):
+        """Outputs (steps + 1, P + P', k) of descent on the parameters themselves, from θ_0 (N, k).
+
+        With `order` (steps, B) every step sees those samples only.
+        """
         J, start, v, found = self.J[: self.samples], theta, 0 * theta, [self.J @ theta]
-        for rate in rates:
-            f = J @ theta
-            chi = (f - self.y if loss is None else loss(f)) / self.samples
-            v = momentum * v + J.T @ chi + ridge * (theta - start)
+        for step, rate in enumerate(rates):
+            rows = slice(None) if order is None else order[step]
+            f, y = J[rows] @ theta, self.y[rows]
+            chi = (f - y if loss is None else loss(f, y)) / len(y)
+            v = momentum * v + J[rows].T @ chi + ridge * (theta - start)
             theta = theta - rate * v
             found.append(self.J @ theta)
         return np.stack(found)
@@ -96,7 +100,20 @@ TRAININGS = {
     "ridge": (mf.GradientDescent(0.5, 40), {"ridge": 0.2}),
     "ridge and momentum": (mf.GradientDescent(0.3, 40, momentum=0.5), {"ridge": 0.1}),
     "schedule": (mf.GradientDescent(lambda step: 0.8 / (1 + step), 30), {}),
+    "batches": (mf.GradientDescent(0.5, 40, batch_size=2, batch_key=3), {}),
+    "batches and all else": (
+        mf.GradientDescent(lambda step: 0.3 / (1 + 0.1 * step), 40, momentum=0.6, batch_size=4),
+        {"ridge": 0.1},
+    ),
 }
+
+
+def rows_of_steps(training):
+    """The samples that networks see at every step, from the problem that they train on."""
+    numbers = np.arange(SAMPLES, dtype=float)[:, None]
+    problem = mf.Problem(numbers, numbers)
+    seen = [problem.batch(t, training.batch_size, training.batch_key)[0] for t in range(training.steps)]
+    return np.asarray(seen, int)[..., 0]
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -110,7 +127,10 @@ def test_descent_is_that_of_a_linear_model_step_by_step(name):
     model = LinearModel()
     rates = np.diff(training.times())
     ridge = options.get("ridge", 0.0)
-    mean, covariance = model.law(lambda theta: model.descend(theta, rates, training.momentum, ridge))
+    order = None if training.batch_size is None else rows_of_steps(training)
+    mean, covariance = model.law(
+        lambda theta: model.descend(theta, rates, training.momentum, ridge, order=order)
+    )
     found = predict(**model.given, training=training, covariance=True, **options)
     np.testing.assert_array_equal(found.step, np.arange(training.steps + 1))
     np.testing.assert_allclose(found.time, training.times(), rtol=1e-14)
@@ -268,15 +288,20 @@ def test_the_law_is_that_of_an_ensemble_by_monte_carlo(key):
                 assert_mean(outputs, mean)
 
 
-@pytest.mark.parametrize("loss", [losses.logistic, losses.softmax, losses.huber], ids=repr)
-def test_other_losses_follow_descent_draw_by_draw(loss, key):
-    """The same draws of f_0 through descent in numpy: f_{s+1} = f_s − ηΘχ, on training and test inputs."""
+@pytest.mark.parametrize(
+    ("loss", "size"),
+    [(losses.logistic, None), (losses.softmax, None), (losses.huber, None), (losses.logistic, 4)],
+    ids=repr,
+)
+def test_other_losses_follow_descent_draw_by_draw(loss, size, key):
+    """The same draws of f_0 through descent in numpy: f_{s+1} = f_s − ηΘχ, on training and test inputs; χ is
+    zero off the batch."""
     model = LinearModel()
     y = np.sign(model.y) if loss is losses.logistic else model.y
     y = np.argmax(model.y, 1) if loss is losses.softmax else y
     targets = loss.targets("y", y, SAMPLES)
     given = {**model.given, "y": y}
-    training = mf.GradientDescent(0.4, 12, momentum=0.5)
+    training = mf.GradientDescent(0.4, 12, momentum=0.5, batch_size=size)
     found = predict(**given, training=training, loss=loss, draws=16, key=key, covariance=True, ridge=0.1)
 
     k, across = model.given["kernel"], model.given["test"]
@@ -290,12 +315,11 @@ def test_other_losses_follow_descent_draw_by_draw(loss, key):
         abs(np.einsum("spk,sqk->pq", f_0, f_0) / 32 - joint).max() < 2
     )  # they are draws of that size at all
     f, v, records = f_0, 0 * f_0, [f_0]
-    for _ in range(12):
+    order = np.tile(np.arange(SAMPLES), (12, 1)) if size is None else rows_of_steps(training)
+    for rows in order:
         with double():
-            chi = (
-                np.stack([np.asarray(loss.derivative(jnp.asarray(a[:SAMPLES]), targets)) for a in f])
-                / SAMPLES
-            )
+            chi = np.stack([np.asarray(loss.derivative(jnp.asarray(a[:SAMPLES]), targets)) for a in f])
+        chi *= np.isin(np.arange(SAMPLES), rows)[:, None] / len(rows)
         # ∇ of the ridge pulls f − f_0 back
         v = 0.5 * v + np.einsum("pq,sqk->spk", theta, chi) + 0.1 * (f - f_0)
         f = f - 0.4 * v
@@ -491,7 +515,14 @@ BAD = {
         "`times` must be times after whole steps",
     ),
     "weight decay": ({"training": mf.GradientDescent(0.1, 3, weight_decay=0.1)}, "without weight decay"),
-    "mini-batches": ({"training": mf.GradientDescent(0.1, 3, batch_size=2)}, "without mini-batches"),
+    "a batch of more than all": (
+        {"training": mf.GradientDescent(0.1, 3, batch_size=7)},
+        "`batch_size` must be at most the 6 samples",
+    ),
+    "batches without end": (
+        {"training": mf.GradientDescent(0.1, 3, batch_size=2), "times": [np.inf]},
+        "`times` must be finite for a training with mini-batches",
+    ),
     "langevin": ({"training": mf.Langevin(0.1, 3, 0.1)}, "`training` must be GradientFlow"),
     "ridge of a posterior": ({"training": Bayes(), "ridge": 0.1}, "`training` must be a flow or a descent"),
     "negative ridge": ({"ridge": -1.0}, "`ridge` must be a finite number of at least 0"),

@@ -1,7 +1,10 @@
 """The kernel regime of an MLP: its law against closed forms, against finite networks, and what has none."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import scipy.stats
 from assertions import EPS, assert_close, assert_mean, assert_one_sentence
 
 import meanfield as mf
@@ -125,6 +128,56 @@ def test_wide_networks_follow_the_law(parametrization, key):
         assert_mean((deviation / (2 * spread)) ** 2, 1.0, bias=allowed)
 
 
+@pytest.mark.slow
+def test_five_hundred_networks_of_width_2048_have_the_law(key):
+    """Trained until 7e-4 of the loss is left. Means, second moments and products of pairs of test outputs in
+    units of the spread, false alarms 1e-6 each after a bias of 12/n: among 4000 networks of width 32 and 64
+    the largest is 9/n. Every output is Gaussian, and 1.3 times the spread is found out.
+
+    Seven minutes of processor time; `test_wide_networks_follow_the_law` is the small sibling.
+    """
+    wide, steps = model(), [0, 2, 8, 40]
+    training = mf.GradientDescent(0.2 * mf.stability(wide, PROBLEM), steps[-1])
+    networks = mf.simulate(wide.finite(2048), PROBLEM, training, seeds=500, key=key, record=steps)
+    options = {"hidden_layers": 2, "activation": mf.activations.relu, "weight_variance": 2.0}
+    law = mf.kernels.predict(
+        mf.kernels.mlp(X, **options), Y, training, test=mf.kernels.mlp(X_TEST, X, **options),
+        test_test=mf.kernels.mlp(X_TEST, **options), times=training.times()[steps], covariance=True,
+    )  # fmt: skip
+    limit = mf.simulate(wide.limit(), PROBLEM, training, record=steps)
+    spread = limit.test_prediction_spread.values
+    np.testing.assert_allclose(law.test_prediction_spread.values, spread, rtol=1e-9)
+    z = ((networks.test_prediction.values - limit.test_prediction.values) / spread)[..., 0]
+    correlation = law.test_covariance.values / (spread * spread[..., 0][:, None])
+    products, allowed = z[..., :, None] * z[..., None, :], 12 / 2048
+    assert_mean(z, 0.0, bias=allowed)
+    assert_mean(products, correlation, bias=allowed)
+    with pytest.raises(AssertionError):
+        assert_mean(products / 1.3**2, correlation, bias=allowed)
+    for entry in z.reshape(len(z), -1).T:
+        assert scipy.stats.kstest(entry, "norm").pvalue > 1e-6 / z[0].size
+
+
+def test_networks_in_mini_batches_follow_the_law_of_their_order(key):
+    """64 networks of width 512 in units of the spread, false alarms 1e-6, after biases of 24/n of means and
+    80/n of second moments, twice the largest among 4000 networks of widths 32 and 64. The law of another
+    order, 1.6 spreads away after the first batch, is found out."""
+    wide, steps = model(), [0, 1, 3, 9]
+    training = mf.GradientDescent(0.2 * mf.stability(wide, PROBLEM), steps[-1], batch_size=2, batch_key=5)
+    networks = mf.simulate(wide.finite(512), PROBLEM, training, seeds=64, key=key, record=steps)
+
+    def deviation(training):
+        law = mf.simulate(wide.limit(), PROBLEM, training, record=steps)
+        off = networks.test_prediction.values - law.test_prediction.values
+        return off / law.test_prediction_spread.values
+
+    own = deviation(training)
+    assert_mean(own, 0.0, bias=24 / 512)
+    assert_mean(own**2, 1.0, bias=80 / 512)
+    with pytest.raises(AssertionError):
+        assert_mean(deviation(dataclasses.replace(training, batch_key=6)), 0.0, bias=24 / 512)
+
+
 def test_descent_tends_to_the_flow():
     """First order in the rate: half the rate, half the distance."""
     law = mf.simulate(model().limit(), PROBLEM, mf.GradientFlow(4.0, save=3)).prediction.values[-1]
@@ -159,15 +212,11 @@ def test_a_study_compares_laws(tmp_path):
             ("`training`", "weight decay"),
         ),
         (
-            lambda: mf.simulate(model().limit(), PROBLEM, mf.GradientDescent(0.1, 3, batch_size=2)),
-            ("`training`", "mini-batches"),
-        ),
-        (
             lambda: mf.simulate(model().limit(), PROBLEM, DESCENT, observe=[mf.observe.Moments()]),
             ("`observe`", "Moments"),
         ),
     ],
-    ids=["features", "unstable", "trivial", "decay", "batches", "observables"],
+    ids=["features", "unstable", "trivial", "decay", "observables"],
 )
 def test_what_has_no_kernel_limit_is_refused_in_one_sentence(bad, words):
     with pytest.raises(ValueError) as caught:

@@ -3,12 +3,11 @@
 import dataclasses
 import functools
 
-import jax
 import numpy as np
 import pytest
 from affine_limit import AffineLimit
-from assertions import EPS, assert_close, assert_mean, assert_variance_ratio
-from revealed_runs import QUICK, planned, started, trained_runs
+from assertions import assert_close
+from revealed_runs import trained_runs
 
 import meanfield as mf
 from meanfield.base.precision import double

@@ -33,7 +33,8 @@ class MLPKernelLimit(System):
     """Mean and spread of the outputs of infinitely wide networks, at any step at once.
 
     Exact for the square loss and wherever the limit is one trajectory; the law under any other loss is an
-    average over `draws` of f_0, with a standard error.
+    average over `draws` of f_0, with a standard error. Mini-batches come in the order of the training's
+    `batch_key`, which all networks share: the law is that of the ensemble given the order.
     """
 
     model: Model = static()
@@ -60,11 +61,6 @@ class MLPKernelLimit(System):
             raise ValueError(
                 "Argument `training` must be GradientDescent or GradientFlow without weight decay for the "
                 f"kernel regime, but is {training!r}."
-            )
-        if training.batch_size is not None:
-            raise ValueError(
-                "Argument `training` must be without mini-batches for the kernel regime, but is "
-                f"{training!r}."
             )
 
     def kernels(self, x1, x2=None):
