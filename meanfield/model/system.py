@@ -10,6 +10,7 @@ import dataclasses
 from meanfield.base.schema import Variable
 from meanfield.base.text import Concise
 
+
 @dataclasses.dataclass(frozen=True)
 class Law:
     """A predicted rate: error of `quantity` ∝ size^exponent for one kind of error.

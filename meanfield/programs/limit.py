@@ -12,7 +12,6 @@ from meanfield.programs.gaussians import Antithetic
 from meanfield.programs.matrix_free import RANK
 from meanfield.programs.trained import RevealedSystem
 
-
 VARIABLES = output_variables("Yang & Hu 2021; Bordelon & Pehlevan 2022; THEORY 3.2")
 
 
