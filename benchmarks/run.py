@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).parent
 
 def main(gpu):
     environment = dict(os.environ)
-    parts = [("step.py", "bound"), ("step.py", "million")]
+    parts = [("step.py", "bound"), ("step.py", "million"), ("matrix_free.py", "scaling")]
     if gpu:
         seen = subprocess.run(
             [sys.executable, "-c", "import jax; print(jax.default_backend())"],

@@ -74,11 +74,12 @@ class DenseNetwork(System):
         def gradient(p):
             ops = DenseReading(p)
             passed = self.program.forward(ops, p, x)
-            chi = problem.residual(passed.output, y, weight)
+            f = passed.output.astype(self.dtype)  # a program may have made wider numbers on its way
+            chi = problem.residual(f, y, weight)
             moved = {**self.program.gradient(ops, p, x, passed, chi, count), **ops.gradients}
             nothing = 0.0
             moved = {name: (moved.get(name, nothing) + decay * w).astype(w.dtype) for name, w in p.items()}
-            return moved, passed.output
+            return moved, f
 
         def norm(displacement):
             return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(displacement)) / self.width)
@@ -92,7 +93,7 @@ class DenseNetwork(System):
         return State(parameters, memory, finite)
 
     def predict(self, parameters, x):
-        return self.program.forward(DenseReading(parameters), parameters, x).output
+        return self.program.forward(DenseReading(parameters), parameters, x).output.astype(self.dtype)
 
     def observe(self, problem, state):
         f = self.predict(state.parameters, problem.x)

@@ -127,6 +127,8 @@ class Revealed:
         known = self._seen.get((name, side, id(x)))
         if known is not None:
             return known[1]
+        given, dtype = x, self.bases[name][side].basis.dtype
+        x = x if x.dtype == dtype else x.astype(dtype)
         blocks = self._blocks(name, side)
         c = project(blocks, x)
         rest = x - combine(blocks, c)
@@ -161,7 +163,7 @@ class Revealed:
             self.bases[name] = tuple(sides)
         else:
             self._extra[name, side].append(added)
-        self._seen[name, side, id(x)] = (x, c)
+        self._seen[name, side, id(given)] = (given, c)
         return c
 
     def _image(self, name, side, q, count, rank):

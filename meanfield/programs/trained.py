@@ -231,7 +231,8 @@ class RevealedSystem(System):
         x, y, weight = problem.batch(count, training.batch_size, training.batch_key)
         ops = self.reading(state, keep=True)
         passed = self.program.forward(ops, p, x)
-        chi = problem.residual(passed.output, y, weight)
+        f = passed.output.astype(self.dtype)  # a program may have made wider numbers on its way
+        chi = problem.residual(f, y, weight)
         direction = self.program.gradient(ops, p, x, passed, chi, count)
         direction = {**direction, **ops.gradients}
         decay = training.weight_decay
@@ -244,7 +245,6 @@ class RevealedSystem(System):
 
         gradient = {name: along(name, value) for name, value in p.items()}
         parameters, memory = training.update(gradient, state.memory, p, None)
-        f = passed.output
         finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, y))
         return State(parameters, memory, ops.bases, state.key, finite, state.drawn), f
 
@@ -316,7 +316,7 @@ class RevealedSystem(System):
         return self.program.forward(self.reading(network, keep=False), network.parameters, x)
 
     def predict(self, network, x):
-        return self.forward(network, x).output
+        return self.forward(network, x).output.astype(self.dtype)
 
     def look(self, function, state, initial):
         """`function(network now, network at step 0)`.
