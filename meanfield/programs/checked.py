@@ -38,6 +38,9 @@ class _Separate:
                 f"{left.shape} and {right.shape}."
             )
 
+    def forget(self, name, when):
+        self._name("forget", name)
+
     def _met(self, what, name, x, factor):
         self._name(what, name)
         self._field(what, x)

@@ -82,7 +82,7 @@ class Revealed:
         self.bases, self.weights = dict(bases), weights
         self.draw, self.deviations = draw, deviations
         self.finite, self.tolerance, self.keep = finite, tolerance, keep
-        self.gradients, self._seen = {}, {}
+        self.gradients, self.forgotten, self._seen = {}, {}, {}
         self._extra = unlooked(bases) if looked is None else looked
 
     def matmul(self, name, x):
@@ -107,6 +107,11 @@ class Revealed:
         if name in self.gradients:
             moved = self.gradients[name].moved + moved
         self.gradients[name] = Weights(jnp.zeros_like(w.start), moved)
+
+    def forget(self, name, when):
+        """From the next step on W is without W₀, if `when`."""
+        if self.keep:
+            self.forgotten[name] = when
 
     def _matrix(self, name):
         return self.weights[name], self.deviations[name]

@@ -56,6 +56,9 @@ class Counting:
     def update(self, name, left, right):
         self._met(name, RIGHT, right)
 
+    def forget(self, name, when):
+        pass
+
     def _met(self, name, side, x):
         if (name, side, id(x)) not in self._seen:
             self._seen[name, side, id(x)] = x
@@ -245,6 +248,9 @@ class RevealedSystem(System):
 
         gradient = {name: along(name, value) for name, value in p.items()}
         parameters, memory = training.update(gradient, state.memory, p, None)
+        for name, when in ops.forgotten.items():
+            w = parameters[name]
+            parameters[name] = w._replace(start=jnp.where(when, 0, w.start))
         finite = jnp.isfinite(f).all() & jnp.isfinite(problem.risk(f, y))
         return State(parameters, memory, ops.bases, state.key, finite, state.drawn), f
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from meanfield.base.pytree import pytree, static
+from meanfield.model.parametrization import mup
 from meanfield.programs.arrays import Matrix, Scalar, Vector
 from meanfield.systems.mlp.program import Program, Rates, Scales, descent_rates, scales
 from meanfield.systems.mlp.tangent import gradient_kernel, layer_kernels, tangent_kernel
@@ -23,6 +24,7 @@ class DescentProgram:
     first: Rates | None  # rates of the first step, where it has its own
     later: Rates
     deviations: tuple = static()  # of layers 1 … L + 1, of hidden biases, of the output's bias
+    forgetful: bool = static(default=False)  # whether hidden matrices lose W₀ after the first step
 
     @property
     def hidden_layers(self):
@@ -48,6 +50,9 @@ class DescentProgram:
         return self.program.forward(ops, p, x)
 
     def gradient(self, ops, p, x, passed, chi, step):
+        if self.forgetful:
+            for name in self.program.matrices():
+                ops.forget(name, step == 0)
         return self.program.gradient(ops, p, x, passed, chi, self.rates(step))
 
     def gradient_kernel(self, ops, p, x, layer):
@@ -63,10 +68,22 @@ class DescentProgram:
 def descent_program(model, width):
     """The program of a model at one width, or at infinity (None).
 
+    Under IP-LLR, the integrable parametrization with a large first step, all layers start from nothing as
+    n → ∞ and the first step makes of them what it makes under the maximal update parametrization: the limit
+    is that one's, without the initial hidden matrices after the first step (Hajjar, Chizat & Giraud 2021).
+
     Raises:
         ValueError: if deviations or rates grow without bound.
     """
     parametrization, layers = model.parametrization, model.hidden_layers
+    forgetful = width is None and is_large_first_step(parametrization, layers)
+    if forgetful:
+        if model.activation.homogeneity != 1 or model.bias:
+            raise ValueError(
+                "Argument `activation` must be positively homogeneous, without biases, for the limit of the "
+                f"integrable parametrization with a large first step, but is {model.activation!r}."
+            )
+        parametrization = mup
 
     def numbers(width):
         s = scales(parametrization, layers, width, model.weight_variance, model.bias_variance)
@@ -84,10 +101,32 @@ def descent_program(model, width):
     if width is not None:
         deviations, first, later = numbers(width)
     else:
-        deviations, first, later = jax.tree.map(_limit, numbers(1), numbers(16))
+        try:
+            deviations, first, later = jax.tree.map(_limit, numbers(1), numbers(16))
+        except OverflowError:
+            raise ValueError(
+                "Argument `parametrization` must have learning rates whose steps have a limit as n grows, "
+                f"but is {parametrization!r}."
+            ) from None
     ones = Scales((1.0,) * (layers + 1), 1.0, 1.0)
     program = Program(model.activation, layers, model.bias, model.richness, ones)
-    return DescentProgram(program, first, later, deviations)
+    return DescentProgram(program, first, later, deviations, forgetful)
+
+
+def is_large_first_step(parametrization, layers):
+    """Whether this is IP-LLR: c_1 = c_{L+1} = −(L+1)/2 and c_l = −(L+2)/2 in the first step, then integrable.
+    Only a + b and 2a + c matter."""
+    if parametrization.first_c is None or layers < 2:
+        return False
+    a, b, c, first = parametrization.layers(layers)
+    edge, hidden = -(layers + 1) / 2, -(layers + 2) / 2
+    wanted_c = (-1.0, *(-2.0,) * (layers - 1), -1.0)
+    wanted_first = (edge, *(hidden,) * (layers - 1), edge)
+    shift = [a[i] - (0.0 if i == 0 else 1.0) for i in range(layers + 1)]
+    off = [abs(a[i] + b[i] - (0.0 if i == 0 else 1.0)) for i in range(layers + 1)]
+    for values, wanted in ((c, wanted_c), (first, wanted_first)):
+        off += [abs(v + 2 * s - w) for v, s, w in zip(values, shift, wanted, strict=True)]
+    return max(off) < TOLERANCE
 
 
 def _limit(one, sixteen):
@@ -95,5 +134,5 @@ def _limit(one, sixteen):
     if one == 0 or abs(sixteen / one - 1) < TOLERANCE:
         return one
     if sixteen > one:
-        raise ValueError("grows without bound")
+        raise OverflowError("grows without bound")
     return 0.0
