@@ -343,7 +343,7 @@ HEAVY = 0.25  # L/n above which the variance of Θ, unless branches are scaled, 
 
 
 def sampled_well(data, name):
-    """Whether a mean over networks is near Gaussian, (kind, width, ratio)."""
+    """Whether a mean is one over many networks and not over a few large ones, (kind, width, ratio)."""
     few = (data["kind"] != "scaled") & (data["ratio"] > HEAVY) & (name == "kernel_variance")
     return ~few.broadcast_like(data[name]).transpose(*data[name].dims)
 
