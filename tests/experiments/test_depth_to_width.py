@@ -162,8 +162,8 @@ def test_moments_of_a_block_agree_with_twice_as_many_nodes_and_with_the_first_or
 
 
 def test_measured_numbers_are_the_exact_ones(data):
-    """Student's t of all at 1e-6; skewness of squares of Gaussians among 4096 leaves that within a factor of
-    two. Variances that are 1.5 times too large are noticed."""
+    """Student's t of all at 1e-6, which the skewness of squares among 4096 makes 1e-4 at most. Variances that
+    are 1.5 times too large are noticed."""
     z, threshold = experiment.scores(data, 1e-6)
     assert np.abs(z).max() < threshold
     other = data.copy(deep=True)
