@@ -3,8 +3,13 @@
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 
 from meanfield.base.checks import boolean
+from meanfield.model.sampler import Sobol
+from meanfield.programs.draws import gaussian_vectors
+
+SOBOL = 256  # dimensions beyond which low discrepancy is worth nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +23,28 @@ class Antithetic:
     average over particles, up to M/4 of them: programs whose coordinatewise maps are affine are then solved
     exactly, to rounding, with any M above four times the number of draws.
 
+    With `quasi`, vectors start from scrambled Sobol points, in at most 256 dimensions together.
+
     Accuracy: standard error O(M^{−1/2}), bias O(rank/M).
-    Source: antithetic variates and moment matching (Glasserman 2003, sections 4.2 and 4.5). THEORY 3.2.
+    Source: antithetic variates, moment matching, quasi-Monte Carlo (Glasserman 2003, sections 4.2, 4.5 and
+        5.4). THEORY 3.2.
     """
 
     matched: bool = True
+    quasi: bool = True
 
     def __post_init__(self):
         boolean("matched", self.matched)
+        boolean("quasi", self.quasi)
+
+    def first(self, keys, rows, wanted, dtype):
+        """{name: N(0, 1) entries (rows, columns)} of vectors at the start, from {name: (label, columns)}."""
+        dimension = sum(columns for _, columns in wanted.values())
+        if not self.quasi or dimension > SOBOL:
+            return independent(keys, rows, wanted, dtype)
+        cloud = Sobol().replicates(keys[0], max(rows, 2), dimension, 1)[0][0][:rows].astype(dtype)
+        ends = np.cumsum([columns for _, columns in wanted.values()])
+        return dict(zip(wanted, np.split(cloud, ends[:-1], axis=1), strict=True))
 
     def rows(self, particles):
         """An even number."""
@@ -53,6 +72,9 @@ class Independent:
 
     matched = False
 
+    def first(self, keys, rows, wanted, dtype):
+        return independent(keys, rows, wanted, dtype)
+
     def rows(self, particles):
         return particles
 
@@ -61,6 +83,14 @@ class Independent:
 
     def arrange(self, draws, odd, blocks, xp=jnp):
         return draws
+
+
+def independent(keys, rows, wanted, dtype):
+    """{name: iid N(0, 1) entries}, a name's by its label alone."""
+    return {
+        name: gaussian_vectors(keys, label, rows, columns, dtype)[0]
+        for name, (label, columns) in wanted.items()
+    }
 
 
 def _matched(half, blocks, centred, xp):

@@ -135,10 +135,10 @@ class RevealedSystem(System):
         arrays, dtype = self.program.arrays(problem), np.dtype(self.dtype)
         labels = {name: label for label, name in enumerate(sorted(arrays))}
         parameters, drawn, sampler = {}, {False: [], True: []}, self.sampler
+        wanted = {name: (labels[name], kind.columns) for name, kind in sorted(vectors(arrays).items())}
+        first = sampler.first(keys[:1], sampler.drawn(self.rows), wanted, dtype)
         for name, kind in sorted(vectors(arrays).items()):
-            rows = sampler.drawn(self.rows)
-            draws = gaussian_vectors(keys[:1], labels[name], rows, kind.columns, dtype)[0]
-            draws = sampler.arrange(draws, kind.odd, drawn[kind.odd], np)
+            draws = sampler.arrange(first[name], kind.odd, drawn[kind.odd], np)
             if sampler.matched and sampler.fits(self.rows, drawn[kind.odd], kind.columns):
                 drawn[kind.odd].append(draws)
             parameters[name] = jnp.asarray(kind.deviation * draws, dtype)
