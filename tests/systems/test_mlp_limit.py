@@ -262,3 +262,19 @@ def test_the_lazy_limit_is_reached_at_the_default_tolerance(key):
     system = dataclasses.replace(MODEL, richness=0.01).limit(1024)
     found = trained_runs(system, TASK, TRAINING, key, 64)[0][..., 0]
     assert_mean(found[:, 1:], lazy(0.6, 3)[1:], bias=12 / 1024 * np.abs(lazy(0.6, 3)).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", [mf.programs.Antithetic(matched=False), mf.programs.Independent()])
+def test_particles_drawn_otherwise_have_the_same_limit(sampler, key):
+    """2f_M − f_{M/2} against the matched pairs; 1e-6."""
+    found = extrapolated(key)[:, 1:]
+    other = [
+        trained_runs(MODEL.limit(m, sampler=sampler, tolerance=0), TASK, TRAINING, key + m, 256)[0][..., 0]
+        for m in (2 * PARTICLES, PARTICLES)
+    ]
+    other = (2 * other[0] - other[1])[:, 1:]
+    se = found.std(0, ddof=1) / np.sqrt(len(found))
+    assert_mean(other, found.mean(0), bias=6 * se)
+    with pytest.raises(AssertionError, match="standard errors"):
+        assert_mean(other, 0.7 * found.mean(0), bias=6 * se)
