@@ -46,7 +46,7 @@ ONE_STAYS = Parametrization((-0.5, 0, 0, 0.5), (0.5, 0.5, 0.5, 0.5), (0, 0, 0.5,
 @functools.cache
 def affine_runs(parametrization, particles=256):
     system = dataclasses.replace(AFFINE_MODEL, parametrization=parametrization).limit(particles, tolerance=0)
-    return trained_runs(system, AFFINE_TASK, AFFINE_TRAINING, count=2)[0]
+    return trained_runs(system, AFFINE_TASK, AFFINE_TRAINING)[0]
 
 
 def affine_truth(**changes):
@@ -83,14 +83,22 @@ def test_a_small_change_of_the_settings_is_seen(change):
 TASK = mf.Problem(RNG.standard_normal((3, 3)), RNG.standard_normal(3))
 TRAINING = mf.GradientDescent(0.6, 3)
 MODEL = mf.MLP(2, mf.activations.tanh, mup)
-PARTICLES, REPLICATES = 256, 64
+PARTICLES, REPLICATES = 256, 128
 
 
-def runs(key, problem=TASK, richness=1.0, rate=0.6, particles=PARTICLES, count=REPLICATES):
-    """Predictions (replicate, step, sample) of one compiled program."""
+@functools.cache
+def starts(particles, key):
+    """What all runs of one key start from, whatever the targets and the richness."""
+    with double():
+        system = planned(MODEL.limit(particles, tolerance=0), TASK, TRAINING)
+        return started(system, TASK, TRAINING, key, REPLICATES)
+
+
+def runs(key, problem=TASK, richness=1.0, rate=0.6, particles=PARTICLES):
+    """Predictions (replicate, step, sample); one compiled program for each number of particles."""
     training = mf.GradientDescent(rate, 3)
     system = dataclasses.replace(MODEL, richness=richness).limit(particles, tolerance=0)
-    return trained_runs(system, problem, training, key, count)[0][..., 0]
+    return trained_runs(system, problem, training, states=starts(particles, key))[0][..., 0]
 
 
 def extrapolated(key, **options):
@@ -127,7 +135,7 @@ def test_the_lazy_limit_is_the_kernel_regime(key):
 
 def test_the_distance_to_the_lazy_limit_falls_as_the_square_of_the_richness(key):
     """With equal draws f(2γ) − f(γ) is four times f(γ) − f(γ/2), to O(γ²)."""
-    one, half, quarter = (runs(key, richness=g, count=8).mean(0) for g in (0.8, 0.4, 0.2))
+    one, half, quarter = (runs(key, richness=g).mean(0) for g in (0.8, 0.4, 0.2))
     ratio = np.linalg.norm(one - half) / np.linalg.norm(half - quarter)
     assert abs(np.log2(ratio) - 2) < 0.1
 
@@ -149,30 +157,30 @@ def assert_rounding(found, desired):
 
 def test_opposite_targets_give_opposite_functions_with_the_same_draws(key):
     opposite = mf.Problem(TASK.x, -TASK.y)
-    assert_rounding(runs(key, opposite, count=2), -runs(key, count=2))
+    assert_rounding(runs(key, opposite), -runs(key))
 
 
 def test_without_targets_nothing_happens(key):
     """But for roundings of E[vφ], v of order one."""
-    assert np.abs(runs(key, mf.Problem(TASK.x, 0 * TASK.y), count=2)).max() < 256 * EPS
+    assert np.abs(runs(key, mf.Problem(TASK.x, 0 * TASK.y))).max() < 256 * EPS
 
 
 def test_only_the_inner_products_of_inputs_count(key):
-    """Rotated inputs; independent draws; 1e-6 false alarms. Inputs 1.1 times as long are others."""
+    """Rotated inputs; independent draws; 1e-6 false alarms. Inputs 1.3 times as long are others."""
     rotation = np.linalg.qr(np.random.default_rng(key).standard_normal((3, 3)))[0]
-    found = runs(key, count=256)[:, 1:]
-    turned = runs(key + 1, mf.Problem(TASK.x @ rotation, TASK.y), count=256)[:, 1:]
+    found = runs(key)[:, 1:]
+    turned = runs(key + 1, mf.Problem(TASK.x @ rotation, TASK.y))[:, 1:]
     assert_mean(turned - found, 0.0)
-    longer = runs(key + 1, mf.Problem(1.1 * TASK.x, TASK.y), count=256)[:, 1:]
+    longer = runs(key + 1, mf.Problem(1.3 * TASK.x, TASK.y))[:, 1:]
     with pytest.raises(AssertionError, match="standard errors"):
         assert_mean(longer - found, 0.0)
 
 
 def test_the_stated_error_is_honest(key):
-    """32 groups of 8 replicates: the spread of their means against the stated error, F-distributed for
+    """16 groups of 8 replicates: the spread of their means against the stated error, F-distributed for
     Gaussian replicates, per step and sample, 1e-6 for all. What halving adds never makes it smaller."""
-    full = runs(key, count=256).reshape(32, 8, 4, 3, 1)
-    half = runs(key + 1000, particles=PARTICLES // 2, count=256).reshape(32, 8, 4, 3, 1)
+    full = runs(key).reshape(16, 8, 4, 3, 1)
+    half = runs(key + 1000, particles=PARTICLES // 2).reshape(16, 8, 4, 3, 1)
     truth = 2 * full.mean((0, 1)) - half.mean((0, 1))
     system = dataclasses.replace(MODEL.limit(PARTICLES, 8))
     stated, plain, means = [], [], []
@@ -187,13 +195,13 @@ def test_the_stated_error_is_honest(key):
     assert (stated >= plain).all()
     center, count = means.mean(0), 9
     for t, p in np.ndindex(3, 3):
-        spread = (np.square(means - center)[:, t, p].sum(), 31)
-        assert_variance_ratio(spread, (7 * np.square(plain[:, t, p]).sum(), 7 * 32), alpha=1e-6 / count)
-        off = np.square(means - truth[1:, :, 0])[:, t, p].sum() / 32
-        allowed = scipy.stats.f.isf(1e-6 / count, 32, 7 * 32)
+        spread = (np.square(means - center)[:, t, p].sum(), 15)
+        assert_variance_ratio(spread, (7 * np.square(plain[:, t, p]).sum(), 7 * 16), alpha=1e-6 / count)
+        off = np.square(means - truth[1:, :, 0])[:, t, p].sum() / 16
+        allowed = scipy.stats.f.isf(1e-6 / count, 16, 7 * 16)
         assert off <= allowed * np.square(stated[:, t, p]).mean()
     with pytest.raises(AssertionError, match="ratio of variances"):
-        assert_variance_ratio(spread, (7 * np.square(plain[:, -1, -1] / 2.5).sum(), 7 * 32))
+        assert_variance_ratio(spread, (7 * np.square(plain[:, -1, -1] / 4).sum(), 7 * 16))
 
 
 # -- other networks ----------------------------------------------------------------------------------------
@@ -208,9 +216,7 @@ def test_one_hidden_layer_is_the_two_layer_limit(key):
         *(task, TRAINING),
     ).prediction.values[..., 0]
     model = mf.MLP(1, mf.activations.tanh, mup, richness=0.8)
-    full, half = (
-        trained_runs(model.limit(m), task, TRAINING, key + m, REPLICATES)[0][..., 0] for m in (512, 256)
-    )
+    full, half = (trained_runs(model.limit(m), task, TRAINING, key + m, 64)[0][..., 0] for m in (512, 256))
     assert_mean((2 * full - half)[:, 1:], truth[1:], bias=1e-5)
     with pytest.raises(AssertionError, match="standard errors"):
         assert_mean((2 * full - half)[:, 1:], 1.05 * truth[1:], bias=1e-5)
@@ -230,20 +236,19 @@ def test_at_the_start_kernels_are_those_of_the_recursion(key):
     """Φ¹, Φ² and Θ of two hidden ReLU layers with biases, σ_w² Φ^l + σ_b² = Σ^{l+1}; 1e-6."""
     options = {"weight_variance": 1.5, "bias_variance": 0.3}
     model = mf.MLP(2, mf.activations.relu, mup, richness=0.7, **options)
-    found = []
-    for particles in (512, 256):
-        with double():
-            system = planned(model.limit(particles), TASK, TRAINING)
-            states = started(system, TASK, TRAINING, key + particles, REPLICATES)
-            found.append(np.asarray(kernels(system, TASK, states)))
+    particles = 1024
+    with double():
+        system = planned(model.limit(particles), TASK, TRAINING)
+        states = started(system, TASK, TRAINING, key, 64)
+        samples = np.asarray(kernels(system, TASK, states))
     recursion = [
         mf.kernels.mlp(TASK.x, hidden_layers=n, activation=mf.activations.relu, **options) for n in (1, 2)
     ]
     truth = np.stack([*((k.nngp - 0.3) / 1.5 for k in recursion), recursion[-1].ntk])
-    samples = 2 * found[0] - found[1]
-    assert_mean(samples, truth)
+    bias = 3 / particles * np.abs(truth).max()  # O(rank/M), three directions
+    assert_mean(samples, truth, bias=bias)
     with pytest.raises(AssertionError, match="standard errors"):
-        assert_mean(samples, 1.1 * truth)
+        assert_mean(samples, 1.1 * truth, bias=bias)
 
 
 def test_what_may_be_dropped_falls_with_the_richness():

@@ -42,9 +42,10 @@ def assert_told_apart(samples, limit, error, replicates):
         assert_limit(samples, 0.8 * limit, error, replicates)
 
 
-@pytest.mark.parametrize("phi, depth, loss", [("relu", 3, "logistic")])
+@pytest.mark.parametrize("phi, depth, loss", [("relu", 2, "logistic")])
 def test_small_networks_extrapolate_to_the_limit(phi, depth, loss, key):
-    """2f_128 − f_64 of 512 networks each, off by O(n⁻²); 2f_M − f_{M/2} of particles, off by O(M⁻²)."""
+    """2f_128 − f_64 of 512 networks each, off by O(n⁻²), and 2048 particles, off by O(rank/M), 1/100, below
+    the error that is allowed."""
     task, training, model = TASKS[loss], mf.GradientDescent(RATES[loss], 3), perceptron(phi, depth)
     wide, narrow = (
         dense_runs(model.finite(n, dtype="float64"), task, training, key + n, 512) for n in (128, 64)
