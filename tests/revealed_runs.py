@@ -43,7 +43,7 @@ def _dense_steps(system, problem, training, states):
 
 @functools.partial(jax.jit, compiler_options=QUICK)
 def _dense_predictions(system, problem, states):
-    return jax.vmap(lambda state: system.predict(state.parameters, problem.x))(states)
+    return jax.vmap(lambda state: system.observe(problem, state)["prediction"])(states)
 
 
 def dense_runs(system, problem, training, key, count):

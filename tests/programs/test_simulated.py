@@ -2,22 +2,25 @@
 whatever precision the caller has."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from assertions import EPS32, assert_close
 
 import meanfield as mf
+from meanfield.base.precision import double
 from meanfield.model.parametrization import mup
 from meanfield.programs import trained
 from meanfield.studies import simulate as module
-from meanfield.studies.trajectory import traces
+from meanfield.studies import study as studies
+from meanfield.studies.trajectory import network_keys, traces
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 3))
 TASK = mf.Problem(X, RNG.standard_normal(3), x_test=np.concatenate([X[:2], RNG.standard_normal((1, 3))]))
 MODEL = mf.MLP(2, mf.activations.tanh, mup)
-TRAINING = mf.GradientDescent(0.6, 6)
-FREE = MODEL.finite(40, sampler=mf.MatrixFree())
+TRAINING = mf.GradientDescent(0.6, 10)
+FREE = MODEL.finite(40, sampler=mf.MatrixFree(above=16))
 LIMIT = MODEL.limit(128, 2)
 SYSTEMS = {"matrix-free": FREE, "limit": LIMIT}
 
@@ -61,12 +64,12 @@ def test_results_do_not_depend_on_the_precision_of_the_caller(name, data, key):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_first_bad_step_is_that_of_the_first_value_that_is_not_finite(name, data, key):
-    """A learning rate of 10¹²: values up to there are finite, everything from there on is NaN."""
-    training = mf.GradientDescent(1e12, 6)
+    """A huge learning rate: values up to there are finite, everything from there on is NaN."""
+    training = mf.GradientDescent(1e12 if name == "matrix-free" else 1e90, 10)
     with pytest.warns(RuntimeWarning, match="[Dd]iverge"):
         found = mf.simulate(SYSTEMS[name], TASK, training, key=key)
     bad = int(np.ravel(found.first_bad_step.values)[0])
-    assert 1 <= bad <= 6
+    assert 1 <= bad <= 10
     for quantity in ("prediction", "test_prediction", "loss"):
         values = np.moveaxis(found[quantity].values, found[quantity].dims.index("step"), 0)
         assert np.isfinite(values[:bad]).all() and np.isnan(values[bad:]).all()
@@ -80,6 +83,7 @@ def test_seeds_are_independent_of_those_that_run_with_them(data, key):
     assert np.abs(two[0] - two[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_buffers_that_grow_change_nothing_beyond_rounding(data, key, monkeypatch):
     """From 16 columns, which the training outgrows. Rounding of float32, grown by what is divided by the
     smallest direction kept, 1e-3."""
@@ -93,12 +97,66 @@ def test_buffers_that_grow_change_nothing_beyond_rounding(data, key, monkeypatch
     assert_close(found.prediction.values, whole.prediction.values, 1e3 * 40, eps=EPS32)
 
 
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_larger_buffers_hold_what_there_was(system, key, monkeypatch):
+    """Bases, images, weights and momentum get zero columns, only where another step might not fit."""
+    monkeypatch.setattr(trained, "SMALL_BUFFER", 0)
+    training = mf.GradientDescent(0.6, 10, 0.5)
+    with double():
+        system, _ = system.plan(TASK, training, 1, np.inf)
+        state = system.start(TASK, training, network_keys(jax.random.key(key), [0])[0])
+        rng = np.random.default_rng(key)
+        fill = lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype)  # noqa: E731
+        right, left = (jax.tree.map(fill, side)._replace(rank=np.int32(14)) for side in state.bases["w2"])
+        left = left._replace(rank=np.int32(13))
+        memory = state.memory._replace(slots=jax.tree.map(fill, state.memory.slots))
+        state = state._replace(parameters=jax.tree.map(fill, state.parameters), memory=memory)
+        state = state._replace(bases={"w2": (right, left)})
+        assert bool(system.full(state))  # 14 and 3 more columns are above 16, 13 and 3 are not
+        larger, wide = system.grow(state)
+        assert not larger.full(wide) and dict(larger.sizes) == {("w2", 0): 32, ("w2", 1): 16}
+        one, other = (jax.tree.map(np.asarray, jax.tree.leaves(s)) for s in (state, wide))
+    changed = 0
+    for a, b in zip(one, other, strict=True):
+        assert a.dtype == b.dtype
+        if a.shape != b.shape:
+            changed += 1
+            assert b.shape == (a.shape[0], 32) and not b[:, 16:].any()
+            b = b[:, :16]
+        np.testing.assert_array_equal(a, b)
+    assert changed == 4 + (right.noise is not None)  # basis, image, C, its velocity, matched noise
+
+
+def test_a_study_that_was_interrupted_goes_on_with_what_is_there(data, key, tmp_path, monkeypatch):
+    """Widths up to `above` are dense, wider ones without matrices, the same as `simulate` gives."""
+
+    def study():
+        options = {"widths": [16, 40], "seeds": 2, "limit": LIMIT, "sampler": mf.MatrixFree(above=16)}
+        return mf.width_study(MODEL, TASK, TRAINING, store=tmp_path, key=key, progress=False, **options)
+
+    plain, computed = studies.compute_cell, []
+
+    def interrupted(cell, *arguments, **options):
+        computed.append(cell)
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        return plain(cell, *arguments, **options)
+
+    monkeypatch.setattr(studies, "compute_cell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study()
+    found = study()
+    assert len(computed) == 3
+    free = found["finite"].prediction.sel(width=40)
+    np.testing.assert_array_equal(free.values, data["matrix-free"].prediction.values)
+    np.testing.assert_array_equal(found["limit"].prediction.values, data["limit"].prediction.values)
+    dense = mf.simulate(MODEL.finite(16), TASK, TRAINING, key=key, seeds=2)
+    np.testing.assert_array_equal(found["finite"].prediction.sel(width=16).values, dense.prediction.values)
+    assert set(found["fit"].kind.values) == {"bias", "fluctuation"}
+
+
 def test_a_training_point_in_the_test_set_has_its_predictions_in_the_limit(data):
-    """Its fields are revealed anew in every look: equal up to the noise that the limit states."""
+    """Its fields are revealed anew by every look: off by the noise of the two."""
     found = data["limit"]
-    train, test = found.prediction.values[:, :2], found.test_prediction.values[:, :2]
-    error = np.sqrt(
-        found.prediction_error.values[:, :2] ** 2 + found.test_prediction_error.values[:, :2] ** 2
-    )
-    assert np.abs(train - test).max() < 0.5
-    print(np.abs(train - test).max(), error.max())
+    off = found.prediction.values[:, :2] - found.test_prediction.values[:, :2]
+    assert np.sqrt(np.mean(off**2)) <= 3 * np.sqrt(np.mean(found.prediction_error.values[:, :2] ** 2))

@@ -120,5 +120,3 @@ def test_bases_are_orthonormal_and_images_adjoint(name, key):
             np.testing.assert_allclose(gram, np.eye(rank), rtol=0, atol=100 * EPS)
         one, two = np.asarray(right.image).T @ left.basis, np.asarray(right.basis).T @ left.image
         assert_close(one, two, 200 * WIDTH)
-
-

@@ -1,6 +1,7 @@
 """Multilayer perceptrons: architecture, parametrization, and what they become at infinite width."""
 
 import dataclasses
+import math
 
 from meanfield.base.checks import boolean, fail, instance, integer, number
 from meanfield.model.activation import Activation
@@ -83,6 +84,7 @@ class MLP(Model):
                     "Argument `sampler` must be Dense() for a centred network, whose initial function is "
                     f"needed at every step, but is {sampler!r}."
                 )
+            sampler = dataclasses.replace(sampler, tolerance=self._seen_in_output(sampler.tolerance))
             return finite_network(descent_program(self, width), width, sampler, dtype)
         s = scales(self.parametrization, self.hidden_layers, width, self.weight_variance, self.bias_variance)
         program = Program(self.activation, self.hidden_layers, self.bias, self.richness, s)
@@ -103,7 +105,8 @@ class MLP(Model):
                 smallest finite-width error it is compared with.
             replicates: independent repetitions, at least 2, whose spread is the limit's error.
             sampler: `meanfield.programs.Antithetic()` or `meanfield.programs.Independent()`.
-            tolerance: part of a vector, relative to the largest of its block, that may be dropped.
+            tolerance: part of a vector, relative to the largest of its block, that may be dropped, at γ = 1;
+                it falls with γ, by powers of ten.
         Raises:
             ValueError: if the parametrization is unstable or trivial, with the exponent that breaks.
         Accuracy: standard error O(M^{−1/2}), bias O(rank/M), and `tolerance`, relative.
@@ -115,11 +118,17 @@ class MLP(Model):
         if regime == "kernel":
             return MLPKernelLimit(self, particles or 4096)
         if regime == "feature learning":
-            return limit_of(descent_program(self, None), *checked)
+            *checked, tolerance = checked
+            return limit_of(descent_program(self, None), *checked, self._seen_in_output(tolerance))
         raise ValueError(
             f"Argument `parametrization` must have a limit, but {self.parametrization!r} is {regime} with "
             f"{self.hidden_layers} hidden layers: {' '.join(self.parametrization.breaks(self.hidden_layers))}"
         )
+
+    def _seen_in_output(self, tolerance):
+        """Fields move by O(γ) and the output is divided by γ: the tolerance that is seen in it as at γ = 1,
+        in powers of ten, as every other one is compiled anew."""
+        return tolerance * min(1.0, 10.0 ** math.floor(math.log10(self.richness) + 1e-9))
 
     def initial_kernel(self, problem):
         return initial_kernel(self, None, problem)
