@@ -7,7 +7,7 @@ the machine disturb less. Every answer says its dtype, which must be the one ask
 x64 on answers float32 inputs in float64, so its float32 runs in a process with x64 off.
 
 Bound, per pair and layer: ReLU some 90 floating-point operations (two polynomials of degree 18, 8 in float32,
-and a square root), erf some 80 with two square roots and four divisions, half of it by symmetry; 32 bytes
+and a square root), erf some 80 with two square roots and three divisions, half of it by symmetry; 32 bytes
 between two layers, in cache; once 2 · 784 operations for the inner product and 16 bytes for the result.
 
 python benchmarks/kernels.py [--peer PYTHON] [--sizes 500 1000 …] [--depths 3 10] [--repeats 5]
