@@ -115,7 +115,7 @@ def compute(
 
 def kept(run):
     """Movement, smallest eigenvalue, effective rank over one axis of looks; training loss at the end."""
-    names = {"moved_relative": "moved", "gram_smallest": "smallest", "gram_rank": "rank"}
+    names = {"moved": "moved", "gram_smallest": "smallest", "gram_rank": "rank"}
     found = {}
     for name, word in names.items():
         for end in ("", "_error"):
@@ -190,7 +190,7 @@ def summary(data):
     lines += [
         "",
         f"at width {width}, P = {about['samples']} samples: before -> after training",
-        f"{'':<18}{'relative movement':<20}{'smallest eigenvalue':<26}{'effective rank':<20}training loss",
+        f"{'':<18}{'movement':<20}{'smallest eigenvalue':<26}{'effective rank':<20}training loss",
     ]
     wide = networks.isel(width=-1).mean("seed")
     rows = {name: wide.sel(parametrization=name) for name in networks["parametrization"].values}
@@ -232,7 +232,7 @@ def draw(data):
         for ax in axes:
             fix_ticks(ax)
             ax.set_yscale("log")
-        draw_width(data, "moved", "relative movement in training", axes[0])
+        draw_width(data, "moved", "movement of features in training", axes[0])
         draw_width(data, "smallest", "smallest eigenvalue of the Gram matrix", axes[1])
         draw_paths(data, axes[2])
     return figure
@@ -241,7 +241,6 @@ def draw(data):
 def draw_width(data, name, label, ax):
     """A quantity after training against the width, with the limit under μP as a black line; eigenvalues
     before training are open."""
-    import numpy as np
     from matplotlib.lines import Line2D
 
     from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
@@ -251,7 +250,7 @@ def draw_width(data, name, label, ax):
     widths, handles = networks["width"].values, []
     size_axis(ax, widths)
     for parametrization, style in styles().items():
-        at = np.exp(np.log(networks[name].sel(parametrization=parametrization)).mean("seed"))
+        at = networks[name].sel(parametrization=parametrization).mean("seed")
         handles += ax.plot(widths, at.isel(look=-1), ms=3.5, lw=1, label=LABELS[parametrization], **style)
         if name == "smallest":
             ax.plot(widths, at.isel(look=0), ms=3.5, mfc="white", zorder=3, **style | {"ls": "none"})
@@ -273,20 +272,17 @@ def draw_width(data, name, label, ax):
 
 def draw_paths(data, ax):
     """Smallest eigenvalue against the movement, look after look, at the largest width and in the limit."""
-    import numpy as np
-
     from meanfield.plot.canvas import legend_above, plain_log_ticks
     from meanfield.plot.colours import LIMIT
 
     networks, limit = data["networks"].dataset.isel(width=-1), data["limit"].dataset
     for name, style in styles().items():
         at = networks.sel(parametrization=name)
-        x, y = at["moved"].mean("seed").values, np.exp(np.log(at["smallest"]).mean("seed").values)
-        ax.plot(x, y, ms=2.5, lw=0.9, **style)
+        ax.plot(at["moved"].mean("seed"), at["smallest"].mean("seed"), ms=2.5, lw=0.9, **style)
     handles = ax.plot(
         limit["moved"], limit["smallest"], color=LIMIT, lw=1.2, zorder=4, label=r"limit, $\mu$P"
     )
     plain_log_ticks(ax.yaxis)
-    ax.set_xlabel("relative movement of features")
+    ax.set_xlabel("movement of features")
     ax.set_ylabel("smallest eigenvalue of the Gram matrix")
     legend_above(ax, handles, title=f"through training, $n={int(networks['width'])}$")

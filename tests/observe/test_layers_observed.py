@@ -106,6 +106,7 @@ def test_they_are_those_of_plain_numpy(dense):
     for seed in (0, 1):
         start, _ = numpy_passes(dense, seed, 0, TASK.x)
         start_test, _ = numpy_passes(dense, seed, 0, TASK.x_test)
+        before = {}
         for look in (0, 1):
             at = {name: dense[name].values[seed, look] for name in NAMED}
             h, fields = numpy_passes(dense, seed, look, TASK.x)
@@ -137,6 +138,9 @@ def test_they_are_those_of_plain_numpy(dense):
             truth["preactivations"] = counts / WIDTH / 0.25
             truth["preactivations_outside"] = 1 - counts.sum(1) / WIDTH
             truth["preactivations_quantile"] = np.quantile(h[LAYER - 1], (0.1, 0.5, 0.8), axis=0).T
+            for name in ("alignment_features", "alignment_tangent", "alignment_centred"):
+                before.setdefault(name, truth[name])
+                truth[f"{name}_change"] = truth[name] - before[name]
             for name, value in truth.items():
                 assert_close(at[name], value, 1e3 * WIDTH, scale=max(1.0, np.abs(value).max()))
 
