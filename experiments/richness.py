@@ -116,26 +116,31 @@ def kept(run):
 LAWS = {"features": "features", "tangent": "tangent kernel"}
 
 
-def change(run, name):
-    """What training has changed the alignment by."""
-    return run[f"{name}_change"].isel({f"{name}_step": -1})
+def change(run, name, end=""):
+    """What training has changed the alignment by, or the error of that."""
+    return run[f"{name}_change{end}"].isel({f"{name}_step": -1})
 
 
 def slopes(limit, most):
-    """Exponents in γ of the change of alignments in the limit, for γ up to `most`: y = C γ² (1 + c γ²), so
-    that leaving out the largest γ moves the fitted slope by a fixed fraction of what it is off."""
+    """Exponents in γ of the change of alignments in the limit, for γ up to `most`, by least squares on
+    logarithms. Their error holds what leaving out the largest γ changes, as y = C γ² (1 + c γ²), and what the
+    limit's own errors, the same draws at every γ, can do to the slope if they all act together: particles of
+    finite number leave a term of order γ M^{−1/2}."""
     import numpy as np
     import xarray as xr
 
     gamma = limit["richness"].values
     small = gamma[gamma <= most * (1 + 1e-9)]
-    found = []
+    x, found = np.log(small), []
+    weights = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
     for name in LAWS:
-        y = np.log(np.abs(change(limit, name).values[: len(small)]))
-        every, fewer = (np.polyfit(np.log(small[:n]), y[:n], 1)[0] for n in (len(small), len(small) - 1))
-        found.append((every, abs(every - fewer)))
+        size = np.abs(change(limit, name).values[: len(small)])
+        own = change(limit, name, "_error").values[: len(small)] / size
+        y = np.log(size)
+        value, fewer = weights @ y, np.polyfit(x[:-1], y[:-1], 1)[0]
+        found.append((value, np.hypot(value - fewer, np.abs(weights) @ own)))
     value, error = np.array(found).T
-    texts = ("exponent in the richness", "its change without the largest γ", "predicted exponent")
+    texts = ("exponent in the richness", "one standard error of it", "predicted exponent")
     arrays = dict(
         zip(("exponent", "exponent_error", "predicted"), (value, error, 0 * value + 2), strict=True)
     )

@@ -7,7 +7,7 @@ from meanfield.experiments import richness as experiment
 from round_trip import check_protocol, check_resumption, no_advice
 
 OPTIONS = {
-    "richness": (0.05, 0.1, 0.2, 1.0), "width": 8, "seeds": 3, "particles": 32, "replicates": 2,
+    "richness": (0.05, 0.1, 0.2, 1.0), "width": 8, "seeds": 3, "particles": 512, "replicates": 4,
     "dimension": 3, "samples": 4, "test_samples": 3, "steps": 4, "tolerance": 1e-6, "fitted": 0.2,
     "progress": False,
 }  # fmt: skip
@@ -25,26 +25,27 @@ def data(key, folder):
 
 
 def test_the_limit_deviates_by_the_square_of_the_richness(data):
-    """Pairs of particles with opposite readouts leave no odd power of γ: y = C γ² (1 + c γ²), and the slope
-    between γ and 2γ is 2 + O(γ²), off by five times its change without the largest γ at most."""
+    """Within five of its errors, which hold the curvature of the law and the limit's own error at its
+    worst."""
     found = data["slopes"].dataset
-    off = np.abs(found["exponent"] - found["predicted"])
-    assert (off < 5 * found["exponent_error"] + 1e-3).all()
-    assert (found["exponent_error"] < 0.1).all()
+    assert (np.abs(found["exponent"] - 2) < 5 * found["exponent_error"] + 1e-3).all()
+    assert (found["exponent_error"] < 0.5).all()
 
 
 def test_slopes_are_those_of_a_power_law():
     gamma = np.array([0.1, 0.2, 0.4, 3.0])
     limit = xr.Dataset(
         {
-            f"{name}_change": (("richness", f"{name}_step"), np.stack([0 * gamma, 5 * gamma**power], 1))
+            f"{name}_change{end}": (("richness", f"{name}_step"), np.stack([0 * gamma, value], 1))
             for name, power in (("features", 1), ("tangent", 3))
+            for end, value in (("", 5 * gamma**power), ("_error", 0.5 * gamma**power))
         },
         {"richness": gamma},
     )
     found = experiment.slopes(limit, 0.4)
     np.testing.assert_allclose(found["exponent"], [1, 3], rtol=1e-12)
-    np.testing.assert_allclose(found["exponent_error"], 0, atol=1e-12)
+    # Errors of a tenth that pull the outer two of three points, 2 ln 2 apart, against each other.
+    np.testing.assert_allclose(found["exponent_error"], 0.1 / np.log(2), rtol=1e-12)
 
 
 def test_alignment_changes_more_the_richer_training_is(data):
