@@ -257,8 +257,6 @@ def draw(data):
 
 def draw_alignment(data, ax):
     """1 − alignment after training with its law: feature kernels solid, gradient kernels broken."""
-    import numpy as np
-
     from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
     from meanfield.plot.colours import LAW, shades
 
@@ -275,11 +273,11 @@ def draw_alignment(data, ax):
                 mfc=colour if kernel == "feature" else "white", label=f"${KERNELS[kernel]}^{layer}$",
             )  # fmt: skip
     wide = widths >= min(32, widths[-2])
-    law = float(np.exp(np.log(away.isel(width=-1)).mean())) * widths[-1] / widths[wide]
-    ax.plot(widths[wide], 0.25 * law, color=LAW, lw=0.8, zorder=1)
+    law = 0.4 * float(away.isel(width=-1).min()) * widths[-1] / widths[wide]
+    ax.plot(widths[wide], law, color=LAW, lw=0.8, zorder=1)
     ax.annotate(
-        "$n^{-1}$", (widths[wide][0], 0.25 * law[0]), (0, -2), textcoords="offset points", ha="center",
-        va="top", color="0.35", fontsize="small",
+        "$n^{-1}$", (widths[wide][0], law[0]), (0, -2), textcoords="offset points", ha="center", va="top",
+        color="0.35", fontsize="small",
     )  # fmt: skip
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")

@@ -6,9 +6,11 @@ n^{-(L-2)} (THEORY 3). Two hidden layers therefore train at infinite width; thre
 at a stationary point. With larger learning rates in the first step alone, n^{(L+1)/2} and n^{(L+2)/2}, every
 layer moves by order one and goes on training (Hajjar, Chizat & Giraud 2021, IP-LLR).
 
-With large rates the first step has to move a layer by more than the n^{-1/2} per layer that was there before
-the predicted power of n is seen: in the third layer it is not yet at these widths, and falls slowly towards
-a constant. At the end of training, from which the other exponents are, nothing is left of that.
+All of this is at a fixed number of steps as n grows. At a finite width the stationary point is left in the
+end: what the first step moves by n^{-1} grows from step to step, and after 30 of them networks of a thousand
+neurons have trained all the same, so that the exponents there are those of no law. With large rates the first
+step has to move a layer by more than the n^{-1/2} per layer that was there before the predicted power is
+seen: in the third layer it is barely so at these widths.
 
 Data: digits 3 and 8, relu. The first step has its own learning rate η in all of them.
 Time: about a minute on two cores.
@@ -61,6 +63,7 @@ def compute(
     seeds: int = 8,
     samples: int = 16,
     steps: int = 30,
+    early: int = 5,
     first_rate: float = 3.0,
     learning_rate: float = 0.3,
     key: int = 0,
@@ -75,6 +78,7 @@ def compute(
         seeds: networks of every width, three at least; a narrow network is a part of a wide one.
         samples: training images.
         steps: steps of gradient descent, two at least.
+        early: features are looked at after one step, after so many, and at the end.
         first_rate: η in the first step.
         learning_rate: η afterwards.
         key: integer that all randomness derives from.
@@ -88,15 +92,15 @@ def compute(
 
     problem = mf.datasets.digits((3, 8), samples, 0, squared_norm=64, key=key)
     training = mf.GradientDescent(TwoRates(first_rate, learning_rate), steps)
-    layers = range(1, max(depths) + 1)
+    layers, looked = range(1, max(depths) + 1), sorted({1, min(early, steps), steps})
     quantities = [*(f"layer {i}" for i in layers), "output"]
-    size = np.full((len(NAMES), len(depths), seeds, len(widths), len(quantities), 2), np.nan)
+    size = np.full((len(NAMES), len(depths), seeds, len(widths), len(quantities), len(looked)), np.nan)
     loss = np.empty((len(NAMES), len(depths), len(widths), steps + 1))
     for i, name in enumerate(NAMES):
         for j, depth in enumerate(depths):
             model = mf.MLP(depth, mf.activations.relu, parametrization(name, depth), weight_variance=2.0)
             looks = tuple(
-                mf.observe.FeatureMovement((1, steps), layer=layer, name=f"layer_{layer}")
+                mf.observe.FeatureMovement(tuple(looked), layer=layer, name=f"layer_{layer}")
                 for layer in range(1, depth + 1)
             )
             for k, width in enumerate(widths):
@@ -107,14 +111,14 @@ def compute(
                 for q, look in enumerate(looks):
                     size[i, j, :, k, q] = run[look.name].values
                 f = run["prediction"].transpose("seed", "step", ...).values.astype(float)
-                size[i, j, :, k, -1] = np.sqrt(np.mean((f[:, [1, -1]] - f[:, :1]) ** 2, (2, 3)))
+                size[i, j, :, k, -1] = np.sqrt(np.mean((f[:, looked] - f[:, :1]) ** 2, (2, 3)))
                 loss[i, j, k] = run["loss"].mean("seed", skipna=False)
     coords = {
         "parametrization": list(NAMES),
         "hidden_layers": ("hidden_layers", list(depths), {"long_name": "hidden layers L", "units": "1"}),
         "width": ("width", list(widths), {"long_name": "width n", "units": "1"}),
         "quantity": quantities,
-        "look": ("look", [1, steps], {"long_name": "step", "units": "1"}),
+        "look": ("look", looked, {"long_name": "step", "units": "1"}),
     }
     dims = ("parametrization", "hidden_layers", "seed", "width", "quantity", "look")
     text = "rms movement of features and of the output"
@@ -196,12 +200,12 @@ def summary(data):
         "movement ∝ width^p",
     ]
     head = (f"after {t} step{'s' if t > 1 else ''}" for t in found["look"].values)
-    lines.append(f"{'':<32}" + "".join(f"{text:<44}" for text in head).rstrip())
+    lines.append(f"{'':<36}" + "".join(f"{text:<48}" for text in head).rstrip())
     for depth in found["hidden_layers"].values:
         for name in found["parametrization"].values:
             first = f"L = {depth}, {name}"
             for quantity in found["quantity"].values:
-                row, shown = f"{first:<22}{quantity:<10}", False
+                row, shown = f"{first:<26}{quantity:<10}", False
                 for look in found["look"].values:
                     at = found.sel(hidden_layers=depth, parametrization=name, quantity=quantity, look=look)
                     theory = float(at["predicted"])
@@ -209,7 +213,7 @@ def summary(data):
                         continue
                     shown = True
                     measured = with_error(float(at["exponent"]), float(at["exponent_error"]))
-                    row += f"{measured:<17}theory {theory:<7g}{at['verdict'].item():<13}"
+                    row += f"{measured:<20}theory {theory:<6g}{at['verdict'].item():<15}"
                 if shown:
                     lines.append(row.rstrip())
                     first = ""
@@ -244,7 +248,7 @@ def draw(data):
 
 
 def draw_movement(data, name, ax):
-    """Movement after training against the width, with the predicted laws through the middle."""
+    """Movement early in training against the width, with the predicted laws through the middle."""
     import numpy as np
 
     from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
@@ -252,8 +256,8 @@ def draw_movement(data, name, ax):
 
     depth = int(data["movement"]["hidden_layers"][-1])
     at = {"parametrization": name, "hidden_layers": depth}
-    moved = data["movement"]["size"].sel(at).isel(look=-1)
-    predicted = data["exponents"]["predicted"].sel(at).isel(look=-1)
+    moved = data["movement"]["size"].sel(at).isel(look=-2)
+    predicted = data["exponents"]["predicted"].sel(at).isel(look=-2)
     widths, handles = moved["width"].values, []
     ax.set_yscale("log")
     size_axis(ax, widths)
@@ -266,7 +270,7 @@ def draw_movement(data, name, ax):
         handles += ax.plot(widths, values, color=colour, marker="o", ms=3.5, lw=1, label=word)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")
-    ax.set_ylabel("movement in training" if name == NAMES[0] else "")
+    ax.set_ylabel(f"movement, {int(moved['look'])} steps" if name == NAMES[0] else "")
     legend_above(ax, handles, columns=2, title=f"{name}, $L={depth}$")
 
 

@@ -8,8 +8,8 @@ from round_trip import check_protocol, check_resumption, no_advice
 
 SEEDS = 24
 OPTIONS = {
-    "depths": (3,), "widths": (16, 48, 144), "seeds": SEEDS, "samples": 3, "steps": 2, "first_rate": 1.0,
-    "progress": False,
+    "depths": (3,), "widths": (16, 48, 144), "seeds": SEEDS, "samples": 3, "steps": 2, "early": 1,
+    "first_rate": 1.0, "progress": False,
 }  # fmt: skip
 
 
