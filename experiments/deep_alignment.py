@@ -8,7 +8,7 @@ full-batch descent with learning rate 0.1 for 100 steps). A kernel of a width n 
 n^{-1/2} from its limit, so that 1 − alignment ∝ 1/n (THEORY 9).
 
 There the limit came from iterating self-consistent equations; here it is one causal pass forward in time.
-Time: about a minute on two cores.
+Time: about two minutes on two cores.
 """
 
 import meanfield as mf
@@ -40,7 +40,7 @@ def studies(
     *,
     widths: tuple[int, ...] = (2, 8, 32, 128, 512, 2000),
     seeds: int = 16,
-    particles: int = 4096,
+    particles: int = 2048,
     replicates: int = 8,
     hidden_layers: int = 3,
     above: int = 512,
@@ -69,7 +69,7 @@ def compute(
     *,
     widths: tuple[int, ...] = (2, 8, 32, 128, 512, 2000),
     seeds: int = 16,
-    particles: int = 4096,
+    particles: int = 2048,
     replicates: int = 8,
     hidden_layers: int = 3,
     above: int = 512,
