@@ -17,10 +17,12 @@ SOURCE = "Cristianini, Shawe-Taylor, Elisseeff & Kandola 2002; Cortes, Mohri & R
 
 @dataclasses.dataclass(frozen=True)
 class Alignment(Observable):
-    """A = ⟨K, yyᵀ⟩ / (‖K‖_F ‖yyᵀ‖_F), from −1 to 1, as `alignment`, without unit.
+    """A = ⟨K, yyᵀ⟩ / (‖K‖_F ‖yyᵀ‖_F), from −1 to 1, as `alignment`, and A_t − A_0 as `alignment_change`, both
+    without unit.
 
     1 for K ∝ yyᵀ, the kernel that knows the labels and nothing else. y is (P, k) for a kernel of features;
-    for a kernel (P, k, P, k) it is the vector of all its P·k numbers. 0 for y = 0.
+    for a kernel (P, k, P, k) it is the vector of all its P·k numbers. 0 for y = 0. The change is that of one
+    and the same network; without matrices, values of looks at different steps differ in their draws as well.
 
     Args:
         of: what the kernel is: `FeatureKernel(layer=…)`, the default, `GradientKernel(…)` or `Kernel()`, the
@@ -30,7 +32,7 @@ class Alignment(Observable):
         at: None (first and last step), a number of evenly spaced looks, or the steps.
         name: another word for `alignment`, where one run has two of them.
     Accuracy: bias O(1/M) in a limit, O(1/n) in the mean of networks.
-    Cost: that of the kernel.
+    Cost: twice that of the kernel.
     Source: Cristianini, Shawe-Taylor, Elisseeff & Kandola 2002; Cortes, Mohri & Rostamizadeh 2012 (centred).
     """
 
@@ -48,7 +50,11 @@ class Alignment(Observable):
     @property
     def variables(self):
         kernel = next(iter(self.of.variables.values())).long_name
-        return {self.name: Variable((), f"alignment of the {kernel} with the labels", source=SOURCE)}
+        text = f"alignment of the {kernel} with the labels"
+        return {
+            self.name: Variable((), text, source=SOURCE),
+            f"{self.name}_change": Variable((), f"change of the {text}", source=SOURCE),
+        }
 
     def check(self, problem, system=None):
         self.of.check(problem, system)
@@ -56,9 +62,15 @@ class Alignment(Observable):
             raise ValueError("Argument `of` must be on the training set for a test set without labels.")
 
     def compute(self, system, problem, measure, initial):
-        kernel = self.of.compute(system, problem, measure, initial)[self.of.name]
         y = problem.y_test if self.of.test else problem.y
-        return {self.name: alignment(kernel, y, self.centred)}
+
+        def aligned(network):
+            return alignment(
+                self.of.compute(system, problem, network, initial)[self.of.name], y, self.centred
+            )
+
+        now = aligned(measure)
+        return {self.name: now, f"{self.name}_change": now - aligned(initial)}
 
 
 def alignment(kernel, y, centred=False):

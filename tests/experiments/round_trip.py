@@ -1,11 +1,23 @@
 """What every experiment promises: its data survive a file, its figure and summary need nothing else."""
 
+import contextlib
 import inspect
 import io
 
 import pytest
 
 from meanfield.studies.store import read_tree, to_bytes
+
+
+@contextlib.contextmanager
+def no_advice():
+    """Whether a learning rate is stable is not asked inside: the kernels it takes cost more than training."""
+    from meanfield.studies import simulate, study
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (simulate, study):
+            patch.setattr(module, "warn_above_edge", lambda *_: None)
+        yield
 
 
 def check_protocol(module, data, axes):

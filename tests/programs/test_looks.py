@@ -5,6 +5,7 @@ import scipy.stats
 from cases import Together, problem
 
 import meanfield as mf
+from meanfield.studies import simulate
 
 TASK = problem(samples=4, inputs=3, test_samples=3)
 MODEL = mf.MLP(2, mf.activations.tanh, mf.parametrizations.mup)
@@ -16,6 +17,14 @@ SYSTEMS = {
     "matrix-free": MODEL.finite(12, sampler=mf.MatrixFree(TOLERANCE), dtype="float64"),
     "limit": MODEL.limit(32, 2, tolerance=TOLERANCE),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_advice():
+    """Whether the learning rate is stable is not asked here; the kernels it takes cost more than training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulate, "warn_above_edge", lambda *_: None)
+        yield
 
 
 @pytest.mark.parametrize("kind", ["matrix-free", pytest.param("limit", marks=pytest.mark.slow)])
