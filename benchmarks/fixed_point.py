@@ -2,8 +2,8 @@
 
 The equations of THEORY 3.2 as a fixed point of the kernels: fields over all (step, sample) at once are drawn
 as Gaussian processes of the present kernels Φ, G, single neurons are integrated in time with the present
-responses A, B and errors, and averages over S neurons are the next kernels and responses; again, until nothing
-changes.
+responses A, B and errors, and averages over S neurons are the next kernels and responses; again, until
+nothing changes.
 
 Written to be fast: draws are kept from one iteration to the next, so that the iteration converges; they come
 in pairs with opposite r, so that responses and outputs have no noise that does not vanish with them;

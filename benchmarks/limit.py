@@ -7,9 +7,9 @@ one causal pass over particles; the baseline, fixed_point.py, iterates kernels o
 The error is the root mean square over steps and samples of the deviation from a reference, the limit with
 many particles, whose own variance is subtracted; relative to the predictions. Times leave out compilation;
 `seconds` are what passed on the clock, `cpu` what both cores together worked, which says more where other
-work shares them. Each method is fitted with error = c/√size and time = a + b · size, M or S. Aim: 20 times faster at
-a relative error of 1%. Before times are reported, the baseline must agree with the reference and with
-networks of width 2048, and its error must fall with S.
+work shares them. Each method is fitted with error = c/√size and time = a + b · size, M or S. Aim: 20 times
+faster at a relative error of 1%. Before times are reported, the baseline must agree with the reference and
+with networks of width 2048, and its error must fall with S.
 
 python benchmarks/limit.py [--steps 30]
 """
