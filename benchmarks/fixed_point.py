@@ -15,7 +15,7 @@ kernels before they are factorised: much at first, as kernels that are not those
 responses explode (1/√jitter), less as they settle.
 
 Cost: O(S (TP)² + (TP)³) operations a layer and iteration, (TP)(S + TP) numbers a layer.
-Source: Bordelon & Pehlevan 2022, sections 3 and 4 and the algorithm of their appendix.
+Source: Bordelon & Pehlevan 2022; THEORY 3.2.
 """
 
 import functools
