@@ -5,8 +5,6 @@ fit, and then ends where it stands: the host makes the buffers larger and goes o
 not depend on when that happens, beyond rounding.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,11 +66,14 @@ advance_quickly = jax.jit(_advance, donate_argnums=(3,), compiler_options=_quick
 QUICK = 2e10  # operations up to which it is worth it
 
 
-@functools.partial(jax.jit, static_argnames="observable")
 def _look(observable, system, problem, state, initial):
     traces["look"] += 1
     problem = problem.astype(system.dtype)
     return system.look(lambda m, m0: observable.compute(system, problem, m, m0), state, initial)
+
+
+look = jax.jit(_look, static_argnames="observable")
+look_quickly = jax.jit(_look, static_argnames="observable", compiler_options=_quick)
 
 
 def follow_growing(system, problem, training, keys, record, observables=(), report=None, checkpoint=None):
@@ -145,6 +146,7 @@ class _Run:
         self.wanted = {int(s) for steps, _ in self.observed.values() for s in steps}
         steps = np.union1d(np.concatenate([[0], record]), sorted(self.wanted))
         self.steps = [int(s) for s in steps]
+        self.quick = system.operations(problem, training) * training.steps < QUICK
         self.seen, self.here, self.bad, self.over = {}, 0, -1, False
         self.state = self.initial = None
 
@@ -186,8 +188,7 @@ class _Run:
     def go(self, save=None):
         """To the last step, or to where it diverges."""
         system, problem, training, last = self.system, self.problem, self.training, self.steps[-1]
-        work = system.operations(problem, training) * training.steps
-        take = advance_quickly if work < QUICK else advance
+        take = advance_quickly if self.quick else advance
         while not self.over:
             while bool(system.full(self.state)):
                 system, self.state = system.grow(self.state)
@@ -215,7 +216,9 @@ class _Run:
         """What observables see of the state as it stands."""
         for o, (at, values) in self.observed.items():
             if self.here in at and len(values) == int(np.searchsorted(at, self.here)):
-                seen = _look(o, self.system, self.problem, self.state, self.initial)
+                seen = (look_quickly if self.quick else look)(
+                    o, self.system, self.problem, self.state, self.initial
+                )
                 values.append(jax.tree.map(lambda v: np.asarray(v)[None], seen))
 
     def _block(self):
