@@ -30,6 +30,7 @@ def test_its_activation_is_that_of_the_paper():
     np.testing.assert_allclose(experiment.scaled_tanh(z), np.tanh(0.8 * z) / 0.8, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_kernels_approach_those_of_the_limit(data):
     """−½ and −1 for both kernels of both layers, before and after training: Student's t at 1e-6 for all of
     them together, with what width 4 is off the law in the errors."""
@@ -59,10 +60,12 @@ def test_distance_and_alignment_are_those_of_kernels_in_the_plane():
     np.testing.assert_allclose(found["limit_error"], 0.1)
 
 
+@pytest.mark.slow
 def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(experiment, data, axes=4)
 
 
+@pytest.mark.slow
 def test_a_store_is_used(data, folder, key, monkeypatch):
     check_resumption(experiment, OPTIONS | {"key": key}, folder, monkeypatch)
     assert set(experiment.studies()) == {"networks"}

@@ -25,6 +25,7 @@ def data(key, folder):
         return experiment.compute(**OPTIONS, key=key, store=str(folder))
 
 
+@pytest.mark.slow
 def test_variances_fall_as_one_over_the_width(data):
     """Student's t at 1e-6 for all of them together; errors hold what width 8 is off the law."""
     found = data["exponents"].dataset
@@ -48,10 +49,12 @@ def test_the_relative_variance_is_that_of_gaussians(key):
     np.testing.assert_allclose(left[2], experiment.relative_variance(np.delete(values, 2, 0))[0])
 
 
+@pytest.mark.slow
 def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(experiment, data, axes=3)
 
 
+@pytest.mark.slow
 def test_a_store_is_used(data, folder, key, monkeypatch):
     check_resumption(experiment, OPTIONS | {"key": key}, folder, monkeypatch)
     assert experiment.studies(**OPTIONS) == {}

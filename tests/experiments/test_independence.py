@@ -32,6 +32,7 @@ def test_predictions_are_those_of_the_parametrizations():
         assert 2 * sizes.hidden[-1] == experiment.EIGENVALUE[name]
 
 
+@pytest.mark.slow
 def test_features_move_and_collapse_as_predicted(data):
     """Student's t at 1e-6 for all of them together; errors hold what width 16 is off the law."""
     found = data["exponents"].dataset
@@ -39,6 +40,7 @@ def test_features_move_and_collapse_as_predicted(data):
     assert (np.abs(found["exponent"] - found["predicted"]) < allowed).all()
 
 
+@pytest.mark.slow
 def test_features_at_the_start_are_the_same_under_three_of_them(data):
     """The same draws: hidden fields are the same numbers, to rounding in float32 of n terms, and under the
     integrable one smaller by √n."""
@@ -49,6 +51,7 @@ def test_features_at_the_start_are_the_same_under_three_of_them(data):
     assert (start.sel(parametrization="integrable") < mup).all()
 
 
+@pytest.mark.slow
 def test_the_limit_starts_from_its_kernel(data):
     """An eigenvalue of the Gram matrix of M rows has the relative error √(2/M) where rows are Gaussian, less
     where they are bounded; M = 2048 in two replicates, a bias of P/M: seven of these."""
@@ -56,10 +59,12 @@ def test_the_limit_starts_from_its_kernel(data):
     assert abs(ratio - 1) < 7 * np.sqrt(2 / 2048) + 3 / 1024
 
 
+@pytest.mark.slow
 def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(experiment, data, axes=3)
 
 
+@pytest.mark.slow
 def test_a_store_is_used(data, folder, key, monkeypatch):
     check_resumption(experiment, OPTIONS | {"key": key}, folder, monkeypatch)
     assert experiment.studies(**OPTIONS) == {}

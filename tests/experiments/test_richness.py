@@ -24,6 +24,7 @@ def data(key, folder):
         return experiment.compute(**OPTIONS, key=key, store=str(folder))
 
 
+@pytest.mark.slow
 def test_the_limit_deviates_by_the_square_of_the_richness(data):
     """Within five of its errors, which hold the curvature of the law and the limit's own error at its
     worst."""
@@ -48,6 +49,7 @@ def test_slopes_are_those_of_a_power_law():
     np.testing.assert_allclose(found["exponent_error"], 0.1 / np.log(2), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_alignment_changes_more_the_richer_training_is(data):
     """Kernels are positive semidefinite: alignments between 0 and 1."""
     for name in ("networks", "limit"):
@@ -58,10 +60,12 @@ def test_alignment_changes_more_the_richer_training_is(data):
             assert (np.diff(moved) > 0).all()
 
 
+@pytest.mark.slow
 def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(experiment, data, axes=3)
 
 
+@pytest.mark.slow
 def test_a_store_is_used(data, folder, key, monkeypatch):
     check_resumption(experiment, OPTIONS | {"key": key}, folder, monkeypatch)
     assert experiment.studies(**OPTIONS) == {}
