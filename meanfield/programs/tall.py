@@ -90,7 +90,9 @@ def _orthonormal(blocks, r, least):
     q = jnp.einsum("np,pq->nq", r, (rotation * weight[None]).astype(r.dtype), precision=HIGHEST)
     # Blown up to unit length, so are the roundings along the basis and between the directions.
     q = q - combine(blocks, project(blocks, q))
-    gram = moment(q.astype(jnp.float64), q.astype(jnp.float64)) + jnp.diag(jnp.where(keep, 0.0, 1.0))
+    gram = moment(q.astype(jnp.float64), q.astype(jnp.float64))
+    keep = jnp.cumprod(keep & (jnp.diag(gram) > 0.25)).astype(bool)  # what is left of a rounding is none
+    gram = jnp.where(keep[:, None] & keep[None], gram, 0) + jnp.diag(jnp.where(keep, 0.0, 1.0))
     factor = jnp.linalg.cholesky((gram + gram.T) / 2)
     factor = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(gram)), lower=True)
     q = jnp.einsum("np,qp->nq", q, factor.astype(q.dtype), precision=HIGHEST)

@@ -204,7 +204,6 @@ def test_a_study_compares_laws(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (lambda: model(P.mup).limit(), ("`parametrization`", "learns features")),
         (lambda: model(P.standard).limit(), ("`parametrization`", "unstable")),
         (lambda: model(P.integrable, 3).limit(), ("`parametrization`", "trivial")),
         (
@@ -216,7 +215,7 @@ def test_a_study_compares_laws(tmp_path):
             ("`observe`", "Moments"),
         ),
     ],
-    ids=["features", "unstable", "trivial", "decay", "observables"],
+    ids=["unstable", "trivial", "decay", "observables"],
 )
 def test_what_has_no_kernel_limit_is_refused_in_one_sentence(bad, words):
     with pytest.raises(ValueError) as caught:

@@ -97,4 +97,5 @@ def _folded_angle_jvp(primals, tangents):
     (delta,), (moved,) = primals, tangents
     theta, turn = jax.jvp(angle, primals, tangents)
     near = jnp.where(delta > 1, theta - math.pi, theta)
+    near = jnp.where(delta == 1, 0, near)  # as the derivative of m there, where both branches meet
     return folded_angle(delta), (turn, near * moved)
