@@ -77,7 +77,7 @@ def stored(matrices):
     """`Revealed` whose images are taken from matrices {name: W₀ (n, n)} of unit deviation."""
 
     class Stored(Revealed):
-        def _image(self, name, side, q, rank):
+        def _image(self, name, side, q, count, rank):
             matrix = jnp.asarray(matrices[name], q.dtype)
             return (matrix.T if side == LEFT else matrix) @ q, jnp.zeros_like(q)
 

@@ -153,4 +153,4 @@ def test_its_limit_is_where_wide_networks_go(key):
     bias = rank / particles * np.abs(found).max() + 6 * se
     assert_mean(samples, found.mean(0), bias=bias)
     with pytest.raises(AssertionError, match="standard errors"):
-        assert_mean(samples, found.mean(0) * 1.15, bias=bias)
+        assert_mean(samples, found.mean(0) * 1.4, bias=bias)

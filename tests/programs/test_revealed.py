@@ -27,7 +27,7 @@ class Unprojected(Revealed):
 def reading(key, keep, kind=Revealed):
     """A matrix "w" that nothing has met."""
 
-    def draw(name, side, rank, shape, blocks):
+    def draw(name, side, rank, count, shape, blocks):
         return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, side), rank), shape)
 
     bases = {"w": tuple(jax.tree.map(jnp.asarray, empty_side(N, 16, "float64")) for _ in range(2))}
