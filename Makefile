@@ -9,11 +9,20 @@ BIN = $(VENV)/bin
 quickstart: $(VENV)/.installed
 	$(BIN)/meanfield run digits --store digits-study
 
+# Tests spend most of their time in compilation. These options take a third off it where XLA knows them; the
+# slow tests run without.
+QUICK = --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1
+KNOWN = $$(XLA_FLAGS="$(QUICK)" $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 && echo "$(QUICK)")
+FAST = XLA_FLAGS="$(KNOWN)" $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+
+# Where types could change with 64-bit JAX on.
+CORE = tests/model tests/systems/test_mlp_network.py tests/systems/test_two_layer_gradient.py tests/programs/test_tall.py
+
 # Lint, layering and every test that is not marked slow; once more, the core, with 64-bit JAX on.
 test: $(VENV)/.tested
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
-	MEANFIELD_TEST_X64=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/model tests/systems
+	$(FAST)
+	MEANFIELD_TEST_X64=1 $(FAST) $(CORE)
 
 slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m slow

@@ -6,6 +6,7 @@ everything with float64 as the default, MEANFIELD_TEST_KEY=… draws other rando
 test holds for any key up to its stated rate of false alarms.
 """
 
+import gc
 import os
 
 import jax
@@ -13,6 +14,7 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
+gc.set_threshold(100_000, 50, 50)  # tracing leaves much garbage: a tenth of the time went into collecting it
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if os.environ.get("MEANFIELD_TEST_X64", "0") not in ("", "0"):
     jax.config.update("jax_enable_x64", True)

@@ -36,7 +36,7 @@ def on_this_device(path, monkeypatch, capsys):
 
 def on_devices(number, path):
     """The same with that many devices, in a process of its own."""
-    flags = f"--xla_force_host_platform_device_count={number}"
+    flags = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={number}"
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path)],
         capture_output=True, text=True, env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},

@@ -66,6 +66,7 @@ def test_it_is_drawn_and_survives_a_file(data):
     check_protocol(teacher_student, data, axes=3)
 
 
+@pytest.mark.slow
 def test_a_kinked_activation_runs_too_and_a_store_is_used(tmp_path, monkeypatch):
     options = OPTIONS | {"widths": (8, 16), "seeds": 4, "steps": 3, "activation": "relu"}
     found = check_resumption(teacher_student, options, tmp_path, monkeypatch)

@@ -40,6 +40,7 @@ def test_what_hardly_trains_hardly_moves(kind, key):
     assert last["feature_movement_relative"].min() > 1e-12
 
 
+@pytest.mark.slow
 def test_movement_has_the_law_of_dense_networks(key):
     """Means over 60 networks each way, under mini-batches: Welch's t, false alarms 1e-6."""
     training, found = mf.GradientDescent(1.0, 2, batch_size=2), []

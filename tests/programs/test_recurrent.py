@@ -28,6 +28,7 @@ def test_the_lazy_first_step_is_the_tangent_kernel():
     assert_lazy_kernel(mf.programs.Recurrent(times, IDENTITY, GAMMA, gain), problem, theta)
 
 
+@pytest.mark.slow
 def test_networks_have_the_mean_of_the_limit():
     """Without matrices, n = 512, 24 seeds; a bias of 3 of the largest prediction over n is allowed for. The
     control: the limit a step later."""

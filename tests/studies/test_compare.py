@@ -80,7 +80,10 @@ def assert_calibrated(z, repeats, excess=0.25):
     assert abs(z.mean()) <= 0.1 + 4.9 * math.sqrt(mean / z.size)
 
 
-@pytest.mark.parametrize(("kind", "predicted"), [("fluctuation", -0.5), ("bias", -1.0)])
+FLUCTUATION = pytest.param("fluctuation", -0.5, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("kind", "predicted"), [FLUCTUATION, ("bias", -1.0)])
 def test_the_standard_error_of_an_exponent_is_calibrated(kind, predicted, studies):
     exponents, errors, _ = studies[kind]
     assert_calibrated((exponents - predicted) / errors, SEEDS)

@@ -149,6 +149,7 @@ def test_control_variate_on_atoms_leaves_deviations_of_order_one_over_n():
     assert np.abs(z[:, 4:]).max() < scipy.stats.t.isf(1e-6 / z.size, 255)
 
 
+@pytest.mark.slow
 def test_bias_measured_with_the_control_variate_is_the_predicted_one():
     """Mean over R networks of n (f_n − f − first order), against ½ E D², on atoms: standard errors from the
     networks, Bonferroni over entries, false alarms ≤ 1e-6; the next order is bounded by Richardson from two
@@ -229,7 +230,7 @@ def test_spread_of_1250_networks_is_the_predicted_one(activation, loss):
 SMALL = {"tanh": ("tanh", mf.losses.square), "relu": ("relu", mf.losses.logistic)}
 
 
-@pytest.fixture(scope="module", params=SMALL)
+@pytest.fixture(scope="module", params=["tanh", pytest.param("relu", marks=pytest.mark.slow)])
 def small_spread(request):
     """(its task, the study): three widths, 200 networks."""
     case = SMALL[request.param]
@@ -263,6 +264,7 @@ def test_forgetting_the_response_of_the_limit_is_caught(small_spread, monkeypatc
     assert abs(value - 1) > scipy.stats.t.isf(5e-7, 199) * error
 
 
+@pytest.mark.slow
 def test_differentiating_relu_particle_by_particle_drops_the_kink(monkeypatch):
     """THEORY 1.1 asks to check this. At t = 18 (η λ_max ≈ 0.2) the spread without the kink's term is low by
     6 %; halving or doubling the mollifier moves the one with it by less than 1.5 %."""
@@ -287,6 +289,7 @@ def test_differentiating_relu_particle_by_particle_drops_the_kink(monkeypatch):
     assert without / with_kink < 0.975
 
 
+@pytest.mark.slow
 def test_pairs_of_neurons_have_the_spread_of_pairs():
     """Neurons ±a: f_0 = 0 exactly, so the spread vanishes at step 0 and the prediction knows it."""
     problem = small_problem()

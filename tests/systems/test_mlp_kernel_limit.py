@@ -223,6 +223,7 @@ def test_what_has_no_kernel_limit_is_refused_in_one_sentence(bad, words):
     assert_one_sentence(str(caught.value).split(": Layer")[0].split(": The")[0].rstrip(".") + ".", *words)
 
 
+@pytest.mark.slow
 def test_the_mean_loss_is_that_of_networks_for_a_loss_that_is_not_square(key):
     """Logistic: means of losses and of predictions over 200 networks of width 256 against 2000 draws; their
     difference within false alarms of 1e-6, after the bias of a width, 2/256."""
