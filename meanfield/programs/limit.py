@@ -57,12 +57,14 @@ class ProgramLimit(RevealedSystem):
         "rank": RANK,
     }
 
-    def with_particles(self, rows):
+    def with_rows(self, rows):
         return dataclasses.replace(self, rows=self.sampler.rows(rows))
+
+    with_particles = with_rows
 
     def replicates(self, key):
         """(system, key) of all that runs: `count` times M particles, then `count` times M/2."""
-        half = self.with_particles(max(2, self.rows // 2))
+        half = self.with_rows(max(2, self.rows // 2))
         systems = [self] * self.count + [half] * self.count
         return [(system, jax.random.fold_in(key, r)) for r, system in enumerate(systems)]
 

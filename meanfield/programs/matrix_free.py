@@ -1,5 +1,6 @@
 """A network of finite width without its matrices: the law of the dense one.  THEORY 3.3."""
 
+import dataclasses
 from typing import Any
 
 from meanfield.base.pytree import pytree, static
@@ -33,3 +34,6 @@ class MatrixFreeNetwork(RevealedSystem):
     @property
     def rows(self):
         return self.width
+
+    def with_rows(self, rows):
+        return dataclasses.replace(self, width=rows)

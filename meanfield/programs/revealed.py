@@ -21,16 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.programs.tall import (
-    combine,
-    least_size,
-    moment,
-    new_directions,
-    outer,
-    place,
-    project,
-    remainder_size,
-)
+from meanfield.programs.tall import adds, combine, moment, new_directions, outer, place, project
 
 RIGHT, LEFT = 0, 1
 
@@ -82,17 +73,17 @@ class Revealed:
         self.bases, self.weights = dict(bases), weights
         self.draw, self.deviations = draw, deviations
         self.finite, self.tolerance, self.keep = finite, tolerance, keep
-        self.gradients, self.forgotten, self._seen = {}, {}, {}
+        self.gradients, self.forgotten, self._seen, self._reads = {}, {}, {}, {}
         self._extra = unlooked(bases) if looked is None else looked
 
     def matmul(self, name, x):
         c, (w, deviation) = self.coefficients(name, x, RIGHT), self._matrix(name)
-        own = w.moved.shape[1]
-        return deviation * w.start * combine(self._images(name, RIGHT), c) + combine([w.moved], c[:own])
+        moved = self._read(name, combine([w.moved], c[: w.moved.shape[1]]))
+        return deviation * w.start * combine(self._images(name, RIGHT), c) + moved
 
     def transpose_matmul(self, name, g):
         c, (w, deviation) = self.coefficients(name, g, LEFT), self._matrix(name)
-        back = combine([self.bases[name][RIGHT].basis], project([w.moved], g))
+        back = combine([self.bases[name][RIGHT].basis], self._read(name, project([w.moved], g)))
         return deviation * w.start * combine(self._images(name, LEFT), c) + back
 
     def moment(self, x, y):
@@ -101,9 +92,10 @@ class Revealed:
     def update(self, name, left, right):
         if not self.keep:
             return
-        c = self.coefficients(name, right, RIGHT)
-        w = self.weights[name]
-        moved = outer(left, c)
+        c, w = self.coefficients(name, right, RIGHT), self.weights[name]
+        # What C was read for comes before what is written into it: without this zero C would be copied.
+        after = 0 * sum(seen[0, 0] for seen in self._reads.get(name, []))
+        moved = outer(left, c + after)
         if name in self.gradients:
             moved = self.gradients[name].moved + moved
         self.gradients[name] = Weights(jnp.zeros_like(w.start), moved)
@@ -112,6 +104,10 @@ class Revealed:
         """From the next step on W is without W₀, if `when`."""
         if self.keep:
             self.forgotten[name] = when
+
+    def _read(self, name, seen):
+        self._reads.setdefault(name, []).append(seen)
+        return seen
 
     def _matrix(self, name):
         return self.weights[name], self.deviations[name]
@@ -138,7 +134,6 @@ class Revealed:
         c = project(blocks, x)
         rest = x - combine(blocks, c)
         scale = jnp.square(x.astype(jnp.float64)).mean(0).max()
-        least = least_size(x.dtype, self.tolerance) ** 2 * scale
         own = self.bases[name][side]
         rank = own.rank + sum(extra.basis.shape[1] for extra in self._extra[name, side])
 
@@ -153,7 +148,7 @@ class Revealed:
             added = empty_side(*x.shape, x.dtype, own.noise is not None)
             return jax.tree.map(jnp.asarray, added), jnp.concatenate([c, more])
 
-        added, c = jax.lax.cond(remainder_size(rest) > least, reveal, nothing, x, rest)
+        added, c = jax.lax.cond(adds(rest, scale, self.tolerance), reveal, nothing, x, rest)
         if self.keep:
             top = jnp.zeros((), jnp.int32)
             old, new = c[: own.basis.shape[1]], c[own.basis.shape[1] :]

@@ -46,9 +46,16 @@ def place(block, part, row, column):
     return jax.lax.dynamic_update_slice(block, part.astype(block.dtype), (row, column))
 
 
-def remainder_size(r):
-    """Largest eigenvalue of E[r rᵀ], at most: its trace, in float64."""
-    return jnp.sum(jnp.square(r.astype(jnp.float64)).mean(0))
+def adds(r, scale, tolerance):
+    """Whether a remainder has directions to add: an eigenvalue of E[r rᵀ] above tolerance² · scale. Most have
+    a smaller trace, which costs less."""
+    least = least_size(r.dtype, tolerance) ** 2 * scale
+    trace = jnp.sum(jnp.square(r.astype(jnp.float64)).mean(0))
+
+    def largest(r):
+        return jnp.linalg.eigvalsh(_gram(r))[-1]
+
+    return jax.lax.cond(trace > least, largest, lambda r: trace, r) > least
 
 
 def new_directions(blocks, r, scale, tolerance):
@@ -80,20 +87,25 @@ def least_size(dtype, tolerance):
     return max(tolerance, 50 * float(jnp.finfo(dtype).eps))
 
 
+def _gram(r):
+    """E[r rᵀ] in float64, (P, P)."""
+    gram = moment(r.astype(jnp.float64), r.astype(jnp.float64))
+    return (gram + gram.T) / 2
+
+
 def _orthonormal(blocks, r, least):
     """Unit directions of r with eigenvalues above `least`, zero columns after them, and their number."""
-    gram = moment(r.astype(jnp.float64), r.astype(jnp.float64))
-    values, rotation = jnp.linalg.eigh((gram + gram.T) / 2)
+    values, rotation = jnp.linalg.eigh(_gram(r))
     values, rotation = values[::-1], rotation[:, ::-1]
     keep = values > jnp.maximum(least, 1e-13 * values[0])
     weight = jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, values, 1)), 0)
     q = jnp.einsum("np,pq->nq", r, (rotation * weight[None]).astype(r.dtype), precision=HIGHEST)
     # Blown up to unit length, so are the roundings along the basis and between the directions.
     q = q - combine(blocks, project(blocks, q))
-    gram = moment(q.astype(jnp.float64), q.astype(jnp.float64))
+    gram = _gram(q)
     keep = jnp.cumprod(keep & (jnp.diag(gram) > 0.25)).astype(bool)  # what is left of a rounding is none
     gram = jnp.where(keep[:, None] & keep[None], gram, 0) + jnp.diag(jnp.where(keep, 0.0, 1.0))
-    factor = jnp.linalg.cholesky((gram + gram.T) / 2)
+    factor = jnp.linalg.cholesky(gram)
     factor = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(gram)), lower=True)
     q = jnp.einsum("np,qp->nq", q, factor.astype(q.dtype), precision=HIGHEST)
     return jnp.where(keep[None], q, 0), keep.sum().astype(jnp.int32)

@@ -20,7 +20,10 @@ from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, em
 from meanfield.programs.tall import moment
 
 SMALL_BUFFER = 1e7  # bytes up to which a buffer starts with room for what most trainings reveal
-GROWTH = 1.5
+PILOT = 2048  # rows of the training that tells larger ones how many columns they need
+LARGE = 32  # times as many rows as a pilot has: where it costs nothing in comparison
+MARGIN = 1.05  # columns for each one that the pilot needed
+GROWTH = 2
 TILE = 16  # buffers have a multiple of so many columns
 
 
@@ -163,6 +166,22 @@ class RevealedSystem(System):
 
     def core(self):
         return self
+
+    def pilot(self, training):
+        """A smaller system that reveals about as much, or None where this one is small itself."""
+        if self.rows < LARGE * PILOT:
+            return None
+        most = {place: min((training.steps + 1) * columns, PILOT // 8) for place, columns in self.needs}
+        sizes = ((place, max(size, _tiled(most[place]))) for place, size in self.sizes)
+        return self.with_rows(PILOT).with_buffers(tuple(sizes))
+
+    def sized(self, state):
+        """With buffers for half of what the pilot had revealed when it ended in `state`: they grow once."""
+        needs, sizes = dict(self.needs), []
+        for (name, side), size in self.sizes:
+            most = MARGIN * int(state.bases[name][side].rank) + needs[name, side]
+            sizes.append(((name, side), max(size, _tiled(most / GROWTH))))
+        return self.with_buffers(tuple(sizes))
 
     def full(self, state):
         """Whether another step might not fit into the buffers."""

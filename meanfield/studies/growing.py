@@ -2,7 +2,8 @@
 
 Steps run compiled in blocks of recorded steps. Before every step the compiled loop asks whether it might not
 fit, and then ends where it stands: the host makes the buffers larger and goes on from there. The result does
-not depend on when that happens, beyond rounding.
+not depend on when that happens, beyond rounding. Large systems start with the buffers that a narrow pilot of
+the same training needed, so that this hardly ever happens to them.
 """
 
 import jax
@@ -91,10 +92,15 @@ def follow_growing(system, problem, training, keys, record, observables=(), repo
         share = None
         if report is not None:  # a limit counts its steps once
             share = (lambda steps: report(steps / len(each))) if system.is_limit else report
+        saved = nested(kept, f"part/{i}")
         if sizes is not None:
             own = own.with_buffers(sizes)  # those of the first: nothing is compiled again
+        elif not saved and own.pilot(training) is not None:
+            pilot = _Run(own.pilot(training), problem, training, record[-1:])
+            pilot.begin(key[None], None)
+            pilot.go()
+            own = own.sized(pilot.state)
         run = _Run(own, problem, training, record, observables, share)
-        saved = nested(kept, f"part/{i}")
         if not saved or not bool(saved["over"]):
             save = None if checkpoint is None else _saving(checkpoint, kept, f"part/{i}")
             run.begin(key[None], saved)
@@ -139,7 +145,7 @@ def _saving(checkpoint, kept, prefix):
 class _Run:
     """One network or replicate on its way: what has been seen, where it stands, its buffers."""
 
-    def __init__(self, system, problem, training, record, observables, report):
+    def __init__(self, system, problem, training, record, observables=(), report=None):
         self.system, self.problem, self.training = system, problem, training
         self.record, self.report = record, report
         self.observed = {o: (o.steps(training.steps), []) for o in observables}

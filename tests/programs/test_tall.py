@@ -6,7 +6,7 @@ import pytest
 from assertions import EPS
 
 from meanfield.base.precision import double
-from meanfield.programs.tall import combine, moment, new_directions, outer, place, project, remainder_size
+from meanfield.programs.tall import adds, combine, moment, new_directions, outer, place, project
 
 N, P = 60, 5
 
@@ -104,6 +104,15 @@ def test_more_columns_than_rows_fill_the_space_and_no_more():
     assert int(count) == 0 and not np.asarray(again).any()
 
 
+def test_a_remainder_adds_what_its_largest_direction_says():
+    """Four orthogonal columns of size 1e-3: the trace is above tolerance², no eigenvalue is."""
+    x = 1e-3 * block(np.random.default_rng(5), 4)
+    with double():
+        assert not adds(jnp.asarray(x), 1.0, 1.01e-3) and adds(jnp.asarray(x), 1.0, 0.99e-3)
+        assert not adds(jnp.asarray(x), 1.0, 3e-3)
+        assert int(new_directions([jnp.zeros((N, 0))], jnp.asarray(x), 1.0, 1.01e-3)[1]) == 0
+
+
 def test_products_with_tall_arrays_are_those_of_numpy():
     rng = np.random.default_rng(4)
     a, b = (rng.standard_normal((N, columns)) for columns in (3, 2))
@@ -116,7 +125,6 @@ def test_products_with_tall_arrays_are_those_of_numpy():
             (combine([a, b], c), both @ c),
             (outer(few, c[:, :4]), few @ c[:, :4].T),
             (outer(many, np.tile(c, 4)), many @ np.tile(c, 4).T),
-            (remainder_size(jnp.asarray(x)), np.square(x).sum() / N),
             (place(jnp.asarray(x), jnp.asarray(a), 0, 1)[:, 1:4], a),
         ]
     for value, truth in pairs:
