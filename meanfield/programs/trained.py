@@ -278,13 +278,22 @@ class RevealedSystem(System):
         return isinstance(problem, Problem) and training.batch_size in (None, problem.samples)
 
     def observe(self, problem, state, train=True):
-        """Predictions and losses, on the training set only where no step sees them."""
-        seen = {}
+        """Predictions and losses, on the training set only where no step sees them.
+
+        Test inputs are looked at after training inputs, with the draws that the next step on all of these
+        makes: an input that is in both sets has one prediction, at step 0 too.
+        """
+        seen, ops = {}, self.reading(state, keep=False)
+
+        def predict(x):
+            return self.program.forward(ops, state.parameters, x).output.astype(self.dtype)
+
+        if train or problem.x_test is not None:
+            f = predict(problem.x)
         if train:
-            f = self.predict(state, problem.x)
             seen = {"prediction": f, "loss": problem.risk(f, problem.y)}
         if problem.x_test is not None:
-            test = self.predict(state, problem.x_test)
+            test = predict(problem.x_test)
             seen["test_prediction"] = test
             if problem.y_test is not None:
                 seen["test_loss"] = problem.risk(test, problem.y_test)

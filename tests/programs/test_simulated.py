@@ -83,6 +83,19 @@ def test_seeds_are_independent_of_those_that_run_with_them(data, key):
     assert np.abs(two[0] - two[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_an_input_of_both_sets_has_one_prediction(name, data):
+    """From step 0 on, where nothing of a network is known before it is looked at; rounding of some 40
+    products and sums, grown by at most 10 where f = O(1) is an average of larger numbers."""
+    eps = EPS32 if name == "matrix-free" else np.finfo(float).eps
+    found = data[name]
+    one, both = (found[n].values for n in ("prediction", "test_prediction"))
+    first = np.take(both, [0, 1], found.test_prediction.dims.index("test_sample"))
+    second = np.take(one, [0, 1], found.prediction.dims.index("sample"))
+    assert_close(first, second, 400, eps=eps)
+    assert name == "limit" or np.abs(second[:, 0]).min() > 1e-3  # f_0 of a network is not 0
+
+
 @pytest.mark.slow
 def test_buffers_that_grow_change_nothing_beyond_rounding(data, key, monkeypatch):
     """From 16 columns, which the training outgrows. Rounding of float32, grown by what is divided by the
