@@ -27,7 +27,8 @@ def main(gpu):
             return 1
     else:
         environment["JAX_PLATFORMS"] = "cpu"
-        parts += [("study.py",), ("mlp.py",), ("kernels.py",), ("jacobians.py",), ("limit.py",)]
+        parts += [("matrix_free.py", "dense"), ("study.py",), ("mlp.py",)]
+        parts += [("kernels.py",), ("jacobians.py",), ("limit.py",)]
     for script, *arguments in parts:
         subprocess.run(
             [sys.executable, str(HERE / script), *arguments], check=True, env=environment, cwd=HERE
