@@ -284,7 +284,11 @@ class RevealedSystem(System):
         if not self.follows:
             return function(self.reading(network, False, shared), network.parameters)
         counting = Counting(network.bases)
-        jax.eval_shape(lambda p: function(counting, p) and None, network.parameters)
+
+        def count(parameters):
+            function(counting, parameters)
+
+        jax.eval_shape(count, network.parameters)
         columns = counting.columns
         # A look has responses to Gaussians of its own only where it meets both sides of a matrix.
         both = any(columns[name, RIGHT] and columns[name, LEFT] for name in network.bases)
