@@ -35,8 +35,9 @@ def renumbered(tangent, old, new):
     """A tangent (K, ...) for buffers of the sizes `old` as one for buffers of the sizes `new`."""
     (old, _), (new, count) = numbered(old), numbered(new)
     wide = jnp.zeros((count, *tangent.shape[1:]), tangent.dtype)
-    for place, (start, columns) in old.items():
-        wide = wide.at[new[place][0] :][:columns].set(tangent[start : start + columns])
+    for place, (first, columns) in old.items():
+        start = new[place][0]
+        wide = wide.at[start : start + columns].set(tangent[first : first + columns])
     return wide
 
 
