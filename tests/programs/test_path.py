@@ -53,6 +53,7 @@ def test_a_tied_affine_network_is_solved_to_rounding_either_way(key):
 # -- by hand: the law as it stands, one Gaussian of every particle moved -------------------------------------
 
 ETA, STEPS, PARTICLES = 1.0, 2, 64
+TRAINING = mf.GradientDescent(ETA, STEPS)
 
 
 class ByHand:
@@ -144,15 +145,14 @@ class Kept(mf.programs.Independent):
 
 @functools.cache
 def by_hand(responses, key):
-    """(predictions, paths by hand) of every replicate."""
-    training = mf.GradientDescent(ETA, STEPS)
+    """(predictions, paths by hand) of every replicate, the system, its states at the start and at the end."""
     with double():
         system = dataclasses.replace(MODEL.limit(PARTICLES, tolerance=0, responses=responses), sampler=Kept())
-        system = planned(system, TASK, training)
-        start = started(system, TASK, training, key, 24)
-    found, states = trained_runs(system, TASK, training, states=start)
+        system = planned(system, TASK, TRAINING)
+        start = started(system, TASK, TRAINING, key, 24)
+    found, states = trained_runs(system, TASK, TRAINING, states=start)
     each = [jax.tree.map(lambda leaf, r=r: leaf[r : r + 1], (states, start)) for r in range(24)]
-    return found, [ByHand(*pair, TASK) for pair in each]
+    return found, [ByHand(*pair, TASK) for pair in each], system, start, states
 
 
 def assert_responses(hand):
@@ -168,7 +168,7 @@ def assert_responses(hand):
 
 def test_responses_are_what_moving_a_gaussian_of_every_particle_does(key):
     """By hand the predictions are those of the run, and so are central differences, not those by parts."""
-    found, hands = by_hand("path", key)
+    found, hands, *_ = by_hand("path", key)
     law = np.stack([hands[0].law["f", t] for t in range(STEPS + 1)])
     assert_close(law, found[0], 100 * PARTICLES * hands[0].size)
     assert_responses(hands[0])
@@ -219,6 +219,7 @@ def test_both_routes_agree_on_a_tied_matrix(key):
 
 
 REST = {"bias_variance": 0.3, "richness": 1.5}
+SHORT = mf.GradientDescent(0.5, 2, 0.3)
 FULL = mf.GradientDescent(1.0, 4, 0.4, 0.1, batch_size=2)
 
 
@@ -268,33 +269,55 @@ AFFINE = Activation(lambda z: 0.3 + 0.9 * z, name="affine")
 SEEN = problem(samples=3, inputs=3, test_samples=2)
 
 
-@functools.partial(jax.jit, static_argnames="both", compiler_options=QUICK)
-def looked(system, problem, state, start, both):
-    """On inputs that training has not seen, predictions; with `both`, also kernels now and at the start."""
-
-    def kernels(now, start):
-        return [system.tangent_kernel(network, problem.x_test) for network in (now, start)]
-
-    seen = [system.observe(problem, state)["test_prediction"]]
-    return seen + system.look(kernels, state, start) if both else seen
+@functools.partial(jax.jit, compiler_options=QUICK)
+def one_look(system, problem, state):
+    one = jax.tree.map(lambda leaf: leaf[0], state)
+    return system.observe(problem, one)["test_prediction"]
 
 
-@pytest.mark.parametrize("both", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_what_is_only_looked_at_is_the_same_to_rounding_for_affine_maps(both, key):
-    """Directions of a look have responses, and in kernels, which meet both sides, Gaussians of their own.
-    Without responses it is seen."""
-    model, training, found = mf.MLP(2, AFFINE, mup, **REST), mf.GradientDescent(0.5, 2, 0.3), []
+@pytest.mark.slow
+def test_unseen_inputs_have_equal_predictions_to_rounding_for_affine_maps(key):
+    """Three of them, from a training on two; before training they are others."""
+    model, given, found = mf.MLP(2, AFFINE, mup, **REST), problem(samples=2, inputs=3), []
     for responses in ("parts", "path"):
         with double():
-            system = planned(model.limit(256, tolerance=0, responses=responses), SEEN, training)
-            start = started(system, SEEN, training, key, 1)
-        states = trained_runs(system, SEEN, training, states=start)[1]
+            system = planned(model.limit(128, tolerance=0, responses=responses), given, SHORT)
+            start = started(system, given, SHORT, key, 1)
+        states = trained_runs(system, given, SHORT, states=start)[1]
         with double():
-            one = jax.tree.map(lambda leaf: leaf[0], (states, start))
-            found.append([np.asarray(leaf) for leaf in looked(system, SEEN, *one, both)])
-    assert len(found[0]) == 1 + 2 * both
-    for by_parts, by_path in zip(*found, strict=True):
-        assert_close(by_path, by_parts, 4 * (256 + 40) * 4)
+            found.append([one_look(system, given, state) for state in (states, start)])
+    by_parts, by_path = found
+    assert_close(by_path[0], by_parts[0], 4 * (128 + 40) * 4)
+    with pytest.raises(AssertionError, match="roundings"):
+        assert_close(by_path[0], by_parts[1], 4 * (128 + 40) * 4)
+
+
+@functools.partial(jax.jit, compiler_options=QUICK)
+def gradients(system, problem, state, chi):
+    """What u would move along, from the state and from a look at it."""
+
+    def gradient(ops, p):
+        passed = system.program.forward(ops, p, problem.x)
+        return system.program.gradient(ops, p, problem.x, passed, chi, 0)["u"]
+
+    return system.read(state, gradient), system.look(lambda now, _: system.read(now, gradient), state, state)
+
+
+def test_a_look_sees_what_the_next_step_does(key):
+    """Both reveal the same directions with the same draws, forward and then backward: there are responses to
+    Gaussians of the look itself. By parts they are others."""
+    seen, _, system, start, after = by_hand("path", key)
+    before = trained_runs(system, TASK, dataclasses.replace(TRAINING, steps=STEPS - 1), states=start)[1]
+    with double():
+        before, after = (jax.tree.map(lambda leaf: leaf[0], states) for states in (before, after))
+        truth = (before.parameters["u"] - after.parameters["u"]) / ETA
+        given = TASK.astype("float64")
+        chi = given.residual(jnp.asarray(seen[0, STEPS]))
+        for found in gradients(system, given, before, chi):
+            assert_close(found, truth, 1000 * PARTICLES)
+        for found in gradients(dataclasses.replace(system, responses="parts"), given, before, chi):
+            with pytest.raises(AssertionError, match="roundings"):
+                assert_close(found, truth, 1000 * PARTICLES)
 
 
 @pytest.mark.slow
