@@ -51,8 +51,8 @@ def along(function, particles, tangents):
 
     def one(tangent, direction):
         start = (particles, jnp.zeros(count))
-        _, along, other = jax.jvp(function, start, (tangent, direction), has_aux=True)
-        return along, other
+        _, result, other = jax.jvp(function, start, (tangent, direction), has_aux=True)
+        return result, other
 
     return jax.vmap(one, axis_name=AXIS, out_axes=(0, None))(tangents, jnp.eye(count))
 

@@ -1,5 +1,7 @@
 """Tensor programs: the training of a network written once.  THEORY 3.4."""
 
+import dataclasses
+
 from meanfield.base.checks import fail, instance, integer, number
 from meanfield.model.activation import Activation
 from meanfield.model.system import Law, Model
@@ -115,7 +117,9 @@ def limit_of(program, particles, replicates, sampler, tolerance, responses):
     """The limit of a held program."""
     checked = check_limit(particles, replicates, sampler, tolerance, responses)
     particles, replicates, sampler, tolerance, responses = checked
-    for value in vars(released(program)).values():
+    own = released(program)
+    for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
+        value = getattr(own, field.name)
         if isinstance(value, Activation):
             check_smooth(value, responses)
     rows = None if particles is None else sampler.rows(particles)

@@ -185,10 +185,11 @@ class Revealed:
         kept = (jnp.arange(q.shape[1]) < count)[None]
         noise = jnp.where(kept, noise, 0)
         if self._path is None:
-            c = project(images, q)
+            c, moved = project(images, q), noise
         else:
             c = self._path.responses(name, 1 - side, q)
-            noise = self._path.followed(noise, name, side, rank if self.keep else None)
+            # Later draws are matched to the noise as it is, not as it would be if it were moved.
+            moved = self._path.followed(noise, name, side, rank if self.keep else None)
         if self.finite:
             c = c - project(others, noise)
-        return jnp.where(kept, combine(others, c) + noise, 0), noise
+        return jnp.where(kept, combine(others, c) + moved, 0), noise

@@ -18,6 +18,7 @@ from meanfield.base.precision import double
 from meanfield.model.activation import Activation
 from meanfield.model.parametrization import mup, ntk
 from meanfield.programs import trained
+from meanfield.programs.path import Path, along, numbered
 from meanfield.programs.revealed import LEFT, RIGHT, Revealed
 from meanfield.studies.trajectory import network_keys, traces
 
@@ -186,6 +187,34 @@ def test_the_noise_of_responses_vanishes_with_them(key):
     assert np.abs(path[:, ~one]).max() < 1e4 * EPS < 0.1 < np.abs(parts[:, ~one]).mean()
     for noise in np.square(parts[:, one]).sum(0) / np.square(path[:, one]).sum(0):
         assert noise > 4
+
+
+def test_draws_do_not_move_with_what_they_are_matched_to(key):
+    """Wᵀg = Σ_k ζ_k c_k for two blocks g in turn, as nothing has met W: ∂/∂ζ_k is c_k for every particle."""
+    program = mf.programs.Recurrent(2, TANH)
+    with double():
+        system = planned(program.limit(64, tolerance=0, responses="path"), task(4, samples=2), TRAINING)
+        state = jax.tree.map(lambda leaf: leaf[0], started(system, task(4, samples=2), TRAINING, key, 1))
+        g = jnp.asarray(np.random.default_rng(key).standard_normal((2, 64, 2)))
+
+        @functools.partial(jax.jit, compiler_options=QUICK)
+        def derivatives(state):
+            still = jnp.zeros((numbered(system.sizes)[1], 1))
+
+            def images(_, moved):
+                ops = system.reading(state, keep=True, path=Path(system.sizes, moved))
+                found = [ops.transpose_matmul("w", g[0]), ops.transpose_matmul("w", g[1])]
+                return jnp.concatenate(found, 1), ops.bases["w"][LEFT].basis
+
+            return along(images, jnp.zeros(1), still)
+
+        found, basis = jax.tree.map(np.asarray, derivatives(state))
+    first, columns = numbered(system.sizes)[0]["w", LEFT]
+    c = basis.T @ np.concatenate(list(g), 1) / 64
+    truth = np.zeros((len(found), 1, 4))
+    truth[first : first + columns, 0] = c
+    assert np.abs(c[:2, 2:]).min() > 1e-3 and np.abs(c[2:4, 2:]).min() > 1e-3
+    assert_close(found, np.broadcast_to(truth, found.shape), 1000)
 
 
 # -- tanh: both routes -------------------------------------------------------------------------------------
