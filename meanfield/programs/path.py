@@ -15,6 +15,7 @@ what came earlier.  THEORY 3.2.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from meanfield.programs.revealed import Side
 
@@ -31,14 +32,15 @@ def numbered(sizes):
     return places, count
 
 
-def renumbered(tangent, old, new):
-    """A tangent (K, ...) for buffers of the sizes `old` as one for buffers of the sizes `new`."""
+def renumbered(tangent, columns, old, new):
+    """A tangent (K, n, C) for buffers of the sizes `old` as one for buffers of the sizes `new`, in that many
+    columns; on the host."""
     (old, _), (new, count) = numbered(old), numbered(new)
-    wide = jnp.zeros((count, *tangent.shape[1:]), tangent.dtype)
-    for place, (first, columns) in old.items():
+    wide = np.zeros((count, tangent.shape[1], columns), tangent.dtype)
+    for place, (first, own) in old.items():
         start = new[place][0]
-        wide = wide.at[start : start + columns].set(tangent[first : first + columns])
-    return wide
+        wide[start : start + own, :, : tangent.shape[2]] = tangent[first : first + own]
+    return jnp.asarray(wide)
 
 
 def along(function, particles, tangents):

@@ -172,8 +172,8 @@ class RevealedSystem(System):
         if not self.follows:
             return state
         _, count = numbered(self.sizes)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), self._particles(state))
-        return state._replace(tangents=zeros)
+        zeros = lambda leaf: jnp.asarray(np.zeros((count, *leaf.shape), dtype))  # noqa: E731
+        return state._replace(tangents=jax.tree.map(zeros, self._particles(state)))
 
     def _particles(self, network):
         """Arrays with a row for every particle, of parameters, bases and the training's memory."""
@@ -244,12 +244,10 @@ class RevealedSystem(System):
         state = state._replace(parameters=wider(state.parameters), memory=memory, bases=bases)
         sizes = tuple(sizes.items())
         if self.follows:
-
-            def longer(tangent, leaf):
-                tangent = renumbered(tangent, self.sizes, sizes)
-                return jnp.pad(tangent, [(0, 0), (0, 0), (0, leaf.shape[1] - tangent.shape[2])])
-
-            tangents = jax.tree.map(longer, state.tangents, self._particles(state))
+            tangents = jax.tree.map(
+                lambda t, leaf: renumbered(np.asarray(t), leaf.shape[1], self.sizes, sizes),
+                *(state.tangents, self._particles(state)),
+            )
             state = state._replace(tangents=tangents)
         return dataclasses.replace(self, sizes=sizes), state
 
