@@ -30,7 +30,8 @@ class ProgramLimit(RevealedSystem):
     """`count` replicates of `particles` particles each, in one causal pass.
 
     A direction q that a matrix meets has the image Σ_k u_k E[ζ_k q] + ξ: a fresh Gaussian ξ and the response
-    to the Gaussians ζ_k of the transpose, by integration by parts. The result is the mean over replicates.
+    to the Gaussians ζ_k of the transpose, by integration by parts; with `responses` "path" it is E[∂q/∂ζ_k]
+    that is averaged, along the path of every particle. The result is the mean over replicates.
     As many replicates run with half the particles. The bias O(rank/M) is as large as what halving changes, so
     that the error is √(se² + max(0, mean over samples of (halving² − se(halving)²))), se that of the mean
     (Student's t, count − 1 degrees of freedom).
@@ -41,6 +42,7 @@ class ProgramLimit(RevealedSystem):
     count: int = static()
     sampler: Antithetic = static()
     tolerance: float = static()
+    responses: str = static(default="parts")
     deviations: tuple = static(default=())
     needs: tuple = static(default=())
     sizes: tuple = static(default=())

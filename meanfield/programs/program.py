@@ -1,9 +1,12 @@
 """Tensor programs: the training of a network written once.  THEORY 3.4."""
 
+import dataclasses
+
 from meanfield.base.checks import fail, instance, integer, number
+from meanfield.model.activation import Activation
 from meanfield.model.system import Law, Model
 from meanfield.programs.gaussians import Antithetic, Independent
-from meanfield.programs.held import held
+from meanfield.programs.held import held, released
 from meanfield.programs.limit import ProgramLimit
 from meanfield.programs.matrix_free import MatrixFreeNetwork
 from meanfield.programs.network import DenseNetwork
@@ -50,9 +53,21 @@ class Program(Model):
         """The network of width n: `Dense()`, every matrix drawn, or `MatrixFree(tolerance)`."""
         return finite_network(held(self), width, sampler, dtype)
 
-    def limit(self, particles=None, replicates=8, *, sampler=Antithetic(), tolerance=1e-3):  # noqa: B008
-        """The infinite-width limit: see `MLP.limit`."""
-        return limit_of(held(self), particles, replicates, sampler, tolerance)
+    def limit(
+        self,
+        particles=None,
+        replicates=8,
+        *,
+        sampler=Antithetic(),  # noqa: B008
+        tolerance=1e-3,
+        responses="parts",
+    ):
+        """The infinite-width limit: see `MLP.limit`.
+
+        With `responses` "path" the text of a program is differentiated, φ' included. Kinks of activations
+        that it has as fields are refused; of other functions in it nothing is known: they must have none.
+        """
+        return limit_of(held(self), particles, replicates, sampler, tolerance, responses)
 
 
 def check_finite(width, sampler, dtype):
@@ -77,18 +92,35 @@ def finite_network(program, width, sampler, dtype):
     return DenseNetwork(program, width, dtype)
 
 
-def check_limit(particles, replicates, sampler, tolerance):
-    """(particles or None, replicates, sampler, tolerance), each checked."""
+def check_limit(particles, replicates, sampler, tolerance, responses):
+    """(particles or None, replicates, sampler, tolerance, responses), each checked."""
     if particles is not None:
         particles = integer("particles", particles, 2)
     replicates = integer("replicates", replicates, 2)
     rule = "meanfield.programs.Antithetic() or meanfield.programs.Independent()"
     instance("sampler", sampler, (Antithetic, Independent), rule)
-    return particles, replicates, sampler, number("tolerance", tolerance, least=0, below=1)
+    if not isinstance(responses, str) or responses not in ("parts", "path"):
+        fail("responses", '"parts" or "path"', responses)
+    return particles, replicates, sampler, number("tolerance", tolerance, least=0, below=1), responses
 
 
-def limit_of(program, particles, replicates, sampler, tolerance):
+def check_smooth(activation, responses):
+    """φ'' must have no point masses where particles are differentiated."""
+    if responses == "path" and any(jump for _, jump in activation.kinks):
+        raise ValueError(
+            f'Argument `responses` must be "parts" for {activation!r}, which has a kink that derivatives of '
+            f"particles do not see, but is {responses!r}."
+        )
+
+
+def limit_of(program, particles, replicates, sampler, tolerance, responses):
     """The limit of a held program."""
-    particles, replicates, sampler, tolerance = check_limit(particles, replicates, sampler, tolerance)
+    checked = check_limit(particles, replicates, sampler, tolerance, responses)
+    particles, replicates, sampler, tolerance, responses = checked
+    own = released(program)
+    for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
+        value = getattr(own, field.name)
+        if isinstance(value, Activation):
+            check_smooth(value, responses)
     rows = None if particles is None else sampler.rows(particles)
-    return ProgramLimit(program, rows, replicates, sampler, tolerance)
+    return ProgramLimit(program, rows, replicates, sampler, tolerance, responses)

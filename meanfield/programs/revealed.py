@@ -12,7 +12,8 @@ direction q ⟂ V with the image
     the limit       W₀q = U E[(W₀ᵀU)ᵀq] + ξ.
 
 In the limit E[(W₀ᵀU)_k q] = E[ζ_k q] = E[∂q/∂ζ_k] by Gaussian integration by parts, ζ_k the Gaussian that is
-independent of all others: the response term Ż of a tensor program.  THEORY 3.2, 3.3, 3.4.
+independent of all others: the response term Ż of a tensor program. Either side of the last equation can be
+averaged over particles; `path` gives the right one.  THEORY 3.2, 3.3, 3.4.
 """
 
 from typing import NamedTuple
@@ -21,7 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meanfield.programs.tall import adds, combine, moment, new_directions, outer, place, project
+from meanfield.programs.tall import (
+    adds,
+    combine,
+    law_moment,
+    moment,
+    new_directions,
+    outer,
+    place,
+    project,
+)
 
 RIGHT, LEFT = 0, 1
 
@@ -67,14 +77,16 @@ class Revealed:
             looked at.
         looked: what earlier looks have revealed beyond the bases, {(name, side): [Side]}; new directions join
             it. By default nothing has been, and they are forgotten with this object.
+        path: the `Path` along which particles are differentiated, for responses that are E[∂q/∂ζ_k].
     """
 
-    def __init__(self, bases, weights, draw, deviations, *, finite, tolerance, keep, looked=None):
+    def __init__(self, bases, weights, draw, deviations, *, finite, tolerance, keep, looked=None, path=None):
         self.bases, self.weights = dict(bases), weights
         self.draw, self.deviations = draw, deviations
         self.finite, self.tolerance, self.keep = finite, tolerance, keep
         self.gradients, self.forgotten, self._seen, self._reads = {}, {}, {}, {}
         self._extra = unlooked(bases) if looked is None else looked
+        self._path, self._average = path, moment if path is None else law_moment
 
     def matmul(self, name, x):
         c, (w, deviation) = self.coefficients(name, x, RIGHT), self._matrix(name)
@@ -83,18 +95,19 @@ class Revealed:
 
     def transpose_matmul(self, name, g):
         c, (w, deviation) = self.coefficients(name, g, LEFT), self._matrix(name)
-        back = combine([self.bases[name][RIGHT].basis], self._read(name, project([w.moved], g)))
+        seen = self._read(name, project([w.moved], g, self._average))
+        back = combine([self.bases[name][RIGHT].basis], seen)
         return deviation * w.start * combine(self._images(name, LEFT), c) + back
 
     def moment(self, x, y):
-        return moment(x, y)
+        return self._average(x, y)
 
     def update(self, name, left, right):
         if not self.keep:
             return
         c, w = self.coefficients(name, right, RIGHT), self.weights[name]
         # What C was read for comes before what is written into it: without this zero C would be copied.
-        after = 0 * sum(seen[0, 0] for seen in self._reads.get(name, []))
+        after = 0 * sum(jax.lax.stop_gradient(seen[0, 0]) for seen in self._reads.get(name, []))
         moved = outer(left, c + after)
         if name in self.gradients:
             moved = self.gradients[name].moved + moved
@@ -131,17 +144,17 @@ class Revealed:
         given, dtype = x, self.bases[name][side].basis.dtype
         x = x if x.dtype == dtype else x.astype(dtype)
         blocks = self._blocks(name, side)
-        c = project(blocks, x)
+        c = project(blocks, x, self._average)
         rest = x - combine(blocks, c)
         scale = jnp.square(x.astype(jnp.float64)).mean(0).max()
         own = self.bases[name][side]
         rank = own.rank + sum(extra.basis.shape[1] for extra in self._extra[name, side])
 
         def reveal(x, rest):
-            q, count = new_directions(blocks, rest, scale, self.tolerance)
+            q, count = new_directions(blocks, rest, scale, self.tolerance, self._average)
             image, noise = self._image(name, side, q, count, rank)
             added = Side(q, image, count, None if own.noise is None else noise)
-            return added, jnp.concatenate([c, project([q], x)])
+            return added, jnp.concatenate([c, project([q], x, self._average)])
 
         def nothing(x, rest):
             more = jnp.zeros((x.shape[1], x.shape[1]), c.dtype)
@@ -163,6 +176,8 @@ class Revealed:
             self.bases[name] = tuple(sides)
         else:
             self._extra[name, side].append(added)
+            if self._path is not None:
+                self._path.number(name, side, added.basis.shape[1])
         self._seen[name, side, id(given)] = (given, c)
         return c
 
@@ -173,7 +188,12 @@ class Revealed:
         noise = self.draw(name, side, rank, count, q.shape, self._noise(side))
         kept = (jnp.arange(q.shape[1]) < count)[None]
         noise = jnp.where(kept, noise, 0)
-        c = project(images, q)
+        if self._path is None:
+            c, moved = project(images, q), noise
+        else:
+            c = self._path.responses(name, 1 - side, q)
+            # Later draws are matched to the noise as it is, not as it would be if it were moved.
+            moved = self._path.followed(noise, name, side, rank if self.keep else None)
         if self.finite:
             c = c - project(others, noise)
-        return jnp.where(kept, combine(others, c) + noise, 0), noise
+        return jnp.where(kept, combine(others, c) + moved, 0), noise

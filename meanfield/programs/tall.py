@@ -19,9 +19,14 @@ def moment(x, y):
     return jnp.einsum("np,nq->pq", x, y, precision=HIGHEST) / x.shape[0]
 
 
-def project(blocks, x):
-    """Coefficients E[v_r x_p] of x in all blocks, (ΣR, P)."""
-    return jnp.concatenate([moment(x, block) for block in blocks], 1).T
+def law_moment(x, y):
+    """`moment` as a number that the law has: a single particle does not move it, its derivative is 0."""
+    return moment(jax.lax.stop_gradient(x), jax.lax.stop_gradient(y))
+
+
+def project(blocks, x, average=moment):
+    """Coefficients E[v_r x_p] of x in all blocks, (ΣR, P); `average` is what takes averages."""
+    return jnp.concatenate([average(x, block) for block in blocks], 1).T
 
 
 def combine(blocks, c):
@@ -49,7 +54,7 @@ def place(block, part, row, column):
 def adds(r, scale, tolerance):
     """Whether a remainder has directions to add: an eigenvalue of E[r rᵀ] above tolerance² · scale. Most have
     a smaller trace, which costs less."""
-    least = least_size(r.dtype, tolerance) ** 2 * scale
+    r, least = jax.lax.stop_gradient(r), least_size(r.dtype, tolerance) ** 2 * scale
     trace = jnp.sum(jnp.square(r.astype(jnp.float64)).mean(0))
 
     def largest(r):
@@ -58,7 +63,7 @@ def adds(r, scale, tolerance):
     return jax.lax.cond(trace > least, largest, lambda r: trace, r) > least
 
 
-def new_directions(blocks, r, scale, tolerance):
+def new_directions(blocks, r, scale, tolerance, average=moment):
     """Orthonormal directions that a remainder adds to a basis.
 
     r (n, P), orthogonal to the blocks up to rounding, has the Gram matrix E[r rᵀ]; its eigenvectors with an
@@ -71,11 +76,11 @@ def new_directions(blocks, r, scale, tolerance):
     Cost: two passes over the blocks a round.
     """
     least = least_size(r.dtype, tolerance) ** 2 * scale
-    q, count = _orthonormal(blocks, r, least)
+    q, count = _orthonormal(blocks, r, least, average)
     if r.dtype == jnp.float64 and tolerance < SMALL:
         blocks = [*blocks, q]
-        r = r - combine(blocks, project(blocks, r))
-        more, further = _orthonormal(blocks, r, least)
+        r = r - combine(blocks, project(blocks, r, average))
+        more, further = _orthonormal(blocks, r, least, average)
         # Kept columns come first in both, and together they are at most P.
         wide = jnp.pad(q, [(0, 0), (0, r.shape[1])])
         q, count = place(wide, more, jnp.zeros_like(count), count)[:, : r.shape[1]], count + further
@@ -87,22 +92,22 @@ def least_size(dtype, tolerance):
     return max(tolerance, 50 * float(jnp.finfo(dtype).eps))
 
 
-def _gram(r):
+def _gram(r, average=moment):
     """E[r rᵀ] in float64, (P, P)."""
-    gram = moment(r.astype(jnp.float64), r.astype(jnp.float64))
+    gram = average(r.astype(jnp.float64), r.astype(jnp.float64))
     return (gram + gram.T) / 2
 
 
-def _orthonormal(blocks, r, least):
+def _orthonormal(blocks, r, least, average):
     """Unit directions of r with eigenvalues above `least`, zero columns after them, and their number."""
-    values, rotation = jnp.linalg.eigh(_gram(r))
+    values, rotation = jnp.linalg.eigh(_gram(r, average))
     values, rotation = values[::-1], rotation[:, ::-1]
     keep = values > jnp.maximum(least, 1e-13 * values[0])
     weight = jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, values, 1)), 0)
     q = jnp.einsum("np,pq->nq", r, (rotation * weight[None]).astype(r.dtype), precision=HIGHEST)
     # Blown up to unit length, so are the roundings along the basis and between the directions.
-    q = q - combine(blocks, project(blocks, q))
-    gram = _gram(q)
+    q = q - combine(blocks, project(blocks, q, average))
+    gram = _gram(q, average)
     keep = jnp.cumprod(keep & (jnp.diag(gram) > 0.25)).astype(bool)  # what is left of a rounding is none
     gram = jnp.where(keep[:, None] & keep[None], gram, 0) + jnp.diag(jnp.where(keep, 0.0, 1.0))
     factor = jnp.linalg.cholesky(gram)

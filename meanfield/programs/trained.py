@@ -16,6 +16,7 @@ from meanfield.programs.arrays import matrices, scalars, vectors
 from meanfield.programs.checked import check_program
 from meanfield.programs.draws import gaussian_vectors
 from meanfield.programs.held import released
+from meanfield.programs.path import Path, along, numbered, renumbered
 from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, empty_side, unlooked
 from meanfield.programs.tall import moment
 
@@ -30,7 +31,8 @@ TILE = 16  # buffers have a multiple of so many columns
 class State(NamedTuple):
     """Vectors, scalars and Weights of the matrices; the training's memory; bases {name: (right, left)}; the
     key that draws derive from, as data; whether the last step saw finite predictions and loss; where draws
-    are matched, those that vectors started from, the odd ones apart."""
+    are matched, those that vectors started from, the odd ones apart; where particles are differentiated along
+    their path, the tangents (K, n, ·) of the arrays of parameters, memory and bases with a row for each."""
 
     parameters: dict
     memory: Any
@@ -38,6 +40,7 @@ class State(NamedTuple):
     key: jax.Array
     finite: jax.Array
     drawn: tuple = ()
+    tangents: tuple = ()
 
 
 class Counting:
@@ -71,13 +74,16 @@ class Counting:
 
 class Looked(NamedTuple):
     """A network at one time, as observables see it: parameters, bases, what its draws derive from, and what
-    looks have revealed beyond the bases, which all that one observable looks at has in common."""
+    looks have revealed beyond the bases, which all that one observable looks at has in common; tangents as in
+    `State`, and the Gaussians that they are for."""
 
     parameters: dict
     bases: dict
     key: jax.Array
     drawn: tuple
     shared: dict
+    tangents: tuple = ()
+    path: Path | None = None
 
 
 class RevealedSystem(System):
@@ -86,6 +92,7 @@ class RevealedSystem(System):
     `tolerance` and the static choices `finite`, `sampler`."""
 
     growing = True
+    responses = "parts"
 
     @property
     def program(self):
@@ -131,6 +138,11 @@ class RevealedSystem(System):
         jax.eval_shape(step)
         return tuple(counting.columns.items())
 
+    @property
+    def follows(self):
+        """Whether particles are differentiated along their path."""
+        return self.responses == "path" and bool(self.sizes)
+
     # -- the state ---------------------------------------------------------------------------------------
 
     def start(self, problem, training, keys):
@@ -159,7 +171,38 @@ class RevealedSystem(System):
         nothing = np.zeros((self.rows, 0), dtype)
         drawn = tuple(jnp.asarray(np.concatenate([nothing, *drawn[odd]], 1)) for odd in (False, True))
         memory, true = training.init(parameters), jnp.array(True)
-        return State(parameters, memory, bases, key, true, drawn if sampler.matched else ())
+        state = State(parameters, memory, bases, key, true, drawn if sampler.matched else ())
+        if not self.follows:
+            return state
+        _, count = numbered(self.sizes)
+        zeros = lambda leaf: jnp.asarray(np.zeros((count, *leaf.shape), dtype))  # noqa: E731
+        return state._replace(tangents=jax.tree.map(zeros, self._particles(state)))
+
+    def _particles(self, network):
+        """Arrays with a row for every particle, of parameters, bases and the training's memory."""
+        slots = getattr(network, "memory", None) and network.memory.slots
+        trees = (network.parameters, _without_noise(network.bases), slots)
+        return tuple([leaf for leaf in jax.tree.leaves(tree) if self._has_rows(leaf)] for tree in trees)
+
+    def _with_particles(self, network, particles):
+        """The state, or what is looked at, with other such arrays."""
+        parameters, bases, slots = (iter(arrays) for arrays in particles)
+
+        def filled(tree, arrays):
+            return jax.tree.map(lambda leaf: next(arrays) if self._has_rows(leaf) else leaf, tree)
+
+        own = filled(_without_noise(network.bases), bases)
+        bases = {
+            name: tuple(new._replace(noise=old.noise) for new, old in zip(own[name], sides, strict=True))
+            for name, sides in network.bases.items()
+        }
+        network = network._replace(parameters=filled(network.parameters, parameters), bases=bases)
+        if getattr(network, "memory", None) is None:
+            return network
+        return network._replace(memory=network.memory._replace(slots=filled(network.memory.slots, slots)))
+
+    def _has_rows(self, leaf):
+        return leaf.ndim == 2 and leaf.shape[0] == self.rows
 
     def with_buffers(self, sizes):
         return dataclasses.replace(self, sizes=sizes)
@@ -218,9 +261,16 @@ class RevealedSystem(System):
         slots = state.memory.slots
         memory = state.memory if slots is None else state.memory._replace(slots=wider(slots))
         state = state._replace(parameters=wider(state.parameters), memory=memory, bases=bases)
-        return dataclasses.replace(self, sizes=tuple(sizes.items())), state
+        sizes = tuple(sizes.items())
+        if self.follows:
+            tangents = jax.tree.map(
+                lambda t, leaf: renumbered(np.asarray(t), leaf.shape[1], self.sizes, sizes),
+                *(state.tangents, self._particles(state)),
+            )
+            state = state._replace(tangents=tangents)
+        return dataclasses.replace(self, sizes=sizes), state
 
-    def reading(self, network, keep):
+    def reading(self, network, keep, looked=None, path=None):
         """`ops` on a state or on what is looked at."""
         names = sorted(network.bases)
         key = jax.random.fold_in(jax.random.wrap_key_data(network.key), 0x72657665)
@@ -242,16 +292,52 @@ class RevealedSystem(System):
         deviations = dict(self.deviations)
         return Revealed(
             network.bases, weights, draw, deviations, finite=self.finite, tolerance=self.tolerance, keep=keep,
-            looked=getattr(network, "shared", None),
+            looked=looked, path=path,
         )  # fmt: skip
+
+    def read(self, network, function):
+        """`function(ops, parameters)` on inputs that are only looked at."""
+        shared = getattr(network, "shared", None)
+        if not self.follows:
+            return function(self.reading(network, False, shared), network.parameters)
+        counting = Counting(network.bases)
+
+        def count(parameters):
+            function(counting, parameters)
+
+        jax.eval_shape(count, network.parameters)
+        columns = counting.columns
+        # A look has responses to Gaussians of its own only where it meets both sides of a matrix.
+        both = any(columns[name, RIGHT] and columns[name, LEFT] for name in network.bases)
+        room = sum(columns.values()) if both or shared is not None else 0
+        path = getattr(network, "path", None) or Path(self.sizes)
+
+        def along_path(particles, revealed):
+            own = self._with_particles(network, particles)
+            return function(self.reading(own, False, revealed, path), own.parameters)
+
+        revealed = unlooked(network.bases) if shared is None else shared
+        return path.look(along_path, self._particles(network), network.tangents, revealed, room)
 
     # -- steps and looks ---------------------------------------------------------------------------------
 
     def step(self, problem, training, state):
         """(the next state, the predictions that the step saw)."""
+        if not self.follows:
+            return self._step(problem, training, state)
+
+        def step(particles, moved):
+            own = self._with_particles(state, particles)
+            later, f = self._step(problem, training, own, Path(self.sizes, moved))
+            return self._particles(later), (later, f)
+
+        tangents, (later, f) = along(step, self._particles(state), state.tangents)
+        return later._replace(tangents=tangents), f
+
+    def _step(self, problem, training, state, path=None):
         count, p = training.count(state.memory), state.parameters
         x, y, weight = problem.batch(count, training.batch_size, training.batch_key)
-        ops = self.reading(state, keep=True)
+        ops = self.reading(state, keep=True, path=path)
         passed = self.program.forward(ops, p, x)
         f = passed.output.astype(self.dtype)  # a program may have made wider numbers on its way
         chi = problem.residual(f, y, weight)
@@ -283,17 +369,17 @@ class RevealedSystem(System):
         Test inputs are looked at after training inputs, with the draws that the next step on all of these
         makes: an input that is in both sets has one prediction, at step 0 too.
         """
-        seen, ops = {}, self.reading(state, keep=False)
+        tested, seen = problem.x_test is not None, {}
 
-        def predict(x):
-            return self.program.forward(ops, state.parameters, x).output.astype(self.dtype)
+        def look(ops, p):
+            inputs = (problem.x, problem.x_test) if tested else (problem.x,)
+            return [self.program.forward(ops, p, x).output.astype(self.dtype) for x in inputs]
 
-        if train or problem.x_test is not None:
-            f = predict(problem.x)
+        f = self.read(state, look) if train or tested else []
         if train:
-            seen = {"prediction": f, "loss": problem.risk(f, problem.y)}
-        if problem.x_test is not None:
-            test = predict(problem.x_test)
+            seen = {"prediction": f[0], "loss": problem.risk(f[0], problem.y)}
+        if tested:
+            test = f[1]
             seen["test_prediction"] = test
             if problem.y_test is not None:
                 seen["test_loss"] = problem.risk(test, problem.y_test)
@@ -314,7 +400,7 @@ class RevealedSystem(System):
 
     def features(self, network, x, layer):
         """x^l, (n, P)."""
-        return self.forward(network, x).features[layer - 1]
+        return self.forward(network, x, lambda passed: passed.features[layer - 1])
 
     def feature_kernel(self, network, x, layer):
         """Φ^l(x, x') = E[x^l(x) x^l(x')], (P, P)."""
@@ -323,34 +409,32 @@ class RevealedSystem(System):
 
     def preactivations(self, network, x, layer):
         """h^l, (n, P)."""
-        return self.forward(network, x).preactivations[layer - 1]
+        return self.forward(network, x, lambda passed: passed.preactivations[layer - 1])
 
     @property
     def gradient_kernel(self):
         """G^l(network, x, layer), (P, k, P, k), of a program that has one."""
         kernel = self.program.gradient_kernel
-        return lambda network, x, layer: kernel(
-            self.reading(network, keep=False), network.parameters, x, layer
-        )
+        return lambda network, x, layer: self.read(network, lambda ops, p: kernel(ops, p, x, layer))
 
     @property
     def layer_kernels(self):
         """(Φ^l (L, P, P), G^l (L, P, k, P, k))(network, x), of a program that has them."""
         kernels = self.program.layer_kernels
-        return lambda network, x: kernels(self.reading(network, keep=False), network.parameters, x)
+        return lambda network, x: self.read(network, lambda ops, p: kernels(ops, p, x))
 
     @property
     def tangent_kernel(self):
         """K(network, x), (P, k, P, k), of a program that has one."""
         kernel = self.program.tangent_kernel
-        return lambda network, x: kernel(self.reading(network, keep=False), network.parameters, x)
+        return lambda network, x: self.read(network, lambda ops, p: kernel(ops, p, x))
 
-    def forward(self, network, x):
-        """The fields on inputs that are only looked at."""
-        return self.program.forward(self.reading(network, keep=False), network.parameters, x)
+    def forward(self, network, x, wanted):
+        """`wanted(passed)` of the forward pass on inputs that are only looked at."""
+        return self.read(network, lambda ops, p: wanted(self.program.forward(ops, p, x)))
 
     def predict(self, network, x):
-        return self.forward(network, x).output.astype(self.dtype)
+        return self.forward(network, x, lambda passed: passed.output.astype(self.dtype))
 
     def look(self, function, state, initial):
         """`function(network now, network at step 0)`.
@@ -363,7 +447,12 @@ class RevealedSystem(System):
             moved = jnp.zeros_like(state.parameters[name].moved)
             start[name] = initial.parameters[name]._replace(moved=moved)
         seen = (state.bases, state.key, state.drawn, shared)
-        return function(Looked(state.parameters, *seen), Looked(start, *seen))
+        if not self.follows:
+            return function(Looked(state.parameters, *seen), Looked(start, *seen))
+        path, (moved, bases, _) = Path(self.sizes), state.tangents
+        still = jax.tree.map(jnp.zeros_like, moved)  # drawn before any Gaussian of a matrix
+        now = Looked(state.parameters, *seen, (moved, bases, []), path)
+        return function(now, Looked(start, *seen, (still, bases, []), path))
 
     # -- size ----------------------------------------------------------------------------------------------
 
@@ -376,14 +465,26 @@ class RevealedSystem(System):
             columns += size * (2 + (side == RIGHT) * (1 + training.has_momentum) + self.sampler.matched)
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         columns += 8 * samples * (1 + len(matrices(arrays)))
-        return itemsize * self.rows * columns
+        return itemsize * self.rows * columns * self._directions(problem, training)
 
     def operations(self, problem, training):
         """Multiplications and additions in one step, for bases of the starting size."""
         sizes = self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes
         samples = training.batch_size or problem.samples
         columns = sum(v.columns for v in vectors(self.program.arrays(problem)).values())
-        return 2.0 * self.rows * samples * (3 * columns + 5 * sum(size for _, size in sizes))
+        passes = 3 * columns + 5 * sum(size for _, size in sizes)
+        return 2.0 * self.rows * samples * passes * self._directions(problem, training)
+
+    def _directions(self, problem, training):
+        """How often everything is computed: once, and along every Gaussian that is followed."""
+        if self.responses == "parts":
+            return 1
+        sizes = self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes
+        return 1 + sum(size for _, size in sizes)
+
+
+def _without_noise(bases):
+    return {name: tuple(side._replace(noise=None) for side in sides) for name, sides in bases.items()}
 
 
 def _tiled(columns):

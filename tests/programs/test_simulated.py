@@ -110,6 +110,22 @@ def test_buffers_that_grow_change_nothing_beyond_rounding(data, key, monkeypatch
     assert_close(found.prediction.values, whole.prediction.values, 1e3 * 40, eps=EPS32)
 
 
+def test_large_systems_have_a_pilot_and_buffers_for_half_of_what_it_revealed():
+    """Ranks 50 and 20 of the pilot, 3 columns a step: ⌈(1.05 · 50 + 3)/2⌉ = 28 and 12 in tiles of 16."""
+    with double():
+        small, _ = FREE.plan(TASK, TRAINING, 1, np.inf)
+        large, _ = MODEL.finite(10**6, sampler=mf.MatrixFree()).plan(TASK, TRAINING, 1, np.inf)
+        state = small.start(TASK, TRAINING, network_keys(jax.random.key(0), [0])[0])
+    assert small.pilot(TRAINING) is None and large.pilot(TRAINING).rows == trained.PILOT
+    assert all(size >= 3 * TRAINING.steps for _, size in large.pilot(TRAINING).sizes)
+    right, left = (
+        side._replace(rank=np.int32(r)) for side, r in zip(state.bases["w2"], (50, 20), strict=True)
+    )
+    sized = large.sized(state._replace(bases={"w2": (right, left)}))
+    assert sized.rows == 10**6 and dict(sized.sizes) == {("w2", 0): 32, ("w2", 1): 16}
+
+
+@pytest.mark.slow
 def test_a_pilot_changes_nothing_beyond_rounding(data, key, monkeypatch):
     """Buffers of half of what 20 neurons revealed, which 40 then outgrow once; roundings as above."""
     for name, value in (("SMALL_BUFFER", 0), ("PILOT", 20), ("LARGE", 2), ("TILE", 2)):

@@ -47,12 +47,16 @@ def killed_at(monkeypatch, number):
     monkeypatch.setattr(Checkpoint, "save", save_and_die)
 
 
-@pytest.mark.parametrize("kind", ["limit", "networks"])
+@pytest.mark.parametrize("kind", ["limit", "networks", pytest.param("path", marks=pytest.mark.slow)])
 def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(kind, task, often, monkeypatch, tmp_path):
     """Two replicates (or seeds) of which the second is killed in the middle, then killed again."""
     model, problem, training, observe = task
-    system = model.limit(32, 2) if kind == "limit" else model.finite(32, sampler=mf.MatrixFree())
-    options = {} if kind == "limit" else {"seeds": 2}
+    system = {
+        "limit": model.limit(32, 2),
+        "path": model.limit(32, 2, responses="path"),
+        "networks": model.finite(32, sampler=mf.MatrixFree()),
+    }[kind]
+    options = {"seeds": 2} if kind == "networks" else {}
     run = lambda **more: mf.simulate(system, problem, training, observe=observe, **options, **more)  # noqa: E731
     unbroken = run()
     for number in (6, 1):
@@ -83,7 +87,7 @@ def counting(monkeypatch):
 def counted_whole(kind):
     """Blocks of a whole run: looks at 0, 4 and the end cut 0 … 11 into 0–3, 3–4, 4–7, 7–10, 10–11 and the
     last look; two seeds, or two replicates of each of two particle numbers."""
-    return 6 * (4 if kind == "limit" else 2)
+    return 6 * (2 if kind == "networks" else 4)
 
 
 def test_a_damaged_checkpoint_counts_as_none(task, tmp_path):

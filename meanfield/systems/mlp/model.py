@@ -8,7 +8,14 @@ from meanfield.model.activation import Activation
 from meanfield.model.parametrization import Parametrization
 from meanfield.model.system import Law, Model
 from meanfield.programs.gaussians import Antithetic
-from meanfield.programs.program import check_finite, check_limit, finite_network, is_matrix_free, limit_of
+from meanfield.programs.program import (
+    check_finite,
+    check_limit,
+    check_smooth,
+    finite_network,
+    is_matrix_free,
+    limit_of,
+)
 from meanfield.programs.samplers import Dense
 from meanfield.systems.mlp.descent import descent_program
 from meanfield.systems.mlp.kernel_limit import MLPKernelLimit
@@ -91,7 +98,15 @@ class MLP(Model):
         rates = descent_rates(self.parametrization, self.hidden_layers, width)
         return MLPNetwork(program, rates, self, width, self.centred, dtype)
 
-    def limit(self, particles=None, replicates=8, *, sampler=Antithetic(), tolerance=1e-3):  # noqa: B008
+    def limit(
+        self,
+        particles=None,
+        replicates=8,
+        *,
+        sampler=Antithetic(),  # noqa: B008
+        tolerance=1e-3,
+        responses="parts",
+    ):
         """What the network becomes as n → ∞, by the regime of its parametrization.
 
         Kernel regime: the law of an ensemble, or one trajectory where f_0 vanishes or the output is centred.
@@ -107,19 +122,29 @@ class MLP(Model):
             sampler: `meanfield.programs.Antithetic()` or `meanfield.programs.Independent()`.
             tolerance: part of a vector, relative to the largest of its block, that may be dropped, at γ = 1;
                 it falls with γ, by powers of ten.
+            responses: how the response of a direction q that a matrix meets to the Gaussian part ζ_k of an
+                earlier image, E[ζ_k q] = E[∂q/∂ζ_k], is averaged: "parts", the left side, for any φ, or
+                "path", the right side, differentiating along the path of every particle at fixed law, for φ
+                without kinks: its noise vanishes with the response.
         Raises:
-            ValueError: if the parametrization is unstable or trivial, with the exponent that breaks.
+            ValueError: if the parametrization is unstable or trivial, with the exponent that breaks; for
+                responses by "path" if φ has kinks, or in the kernel regime, which has none.
         Accuracy: standard error O(M^{−1/2}), bias O(rank/M), and `tolerance`, relative.
-        Cost: replicates · M · rank · P operations a step and M · rank numbers.
+        Cost: replicates · M · rank · P operations a step and M · rank numbers; by "path" both times the
+            number of Gaussians, the sum of all ranks on both sides: for trainings of moderate length.
         Source: Yang & Hu 2021; Bordelon & Pehlevan 2022. THEORY 3.2.
         """
-        checked = check_limit(particles, replicates, sampler, tolerance)
+        checked = check_limit(particles, replicates, sampler, tolerance, responses)
         regime = self.parametrization.regime(self.hidden_layers)
         if regime == "kernel":
+            if responses != "parts":
+                fail("responses", 'left at "parts" in the kernel regime, which has no responses', responses)
             return MLPKernelLimit(self, particles or 4096)
         if regime == "feature learning":
-            *checked, tolerance = checked
-            return limit_of(descent_program(self, None), *checked, self._seen_in_output(tolerance))
+            check_smooth(self.activation, responses)
+            *checked, tolerance, responses = checked
+            tolerance = self._seen_in_output(tolerance)
+            return limit_of(descent_program(self, None), *checked, tolerance, responses)
         raise ValueError(
             f"Argument `parametrization` must have a limit, but {self.parametrization!r} is {regime} with "
             f"{self.hidden_layers} hidden layers: {' '.join(self.parametrization.breaks(self.hidden_layers))}"
