@@ -33,8 +33,8 @@ def studies(**options):
 def compute(
     *,
     richness: tuple[float, ...] = (0.03, 1.0),
-    samples: tuple[int, ...] = (12, 24, 36, 48, 72, 96, 144, 192, 256),
-    widths: tuple[int, ...] = (24, 48, 96, 144),
+    samples: tuple[int, ...] = (16, 24, 36, 54, 80, 120, 180, 288),
+    widths: tuple[int, ...] = (32, 64, 128, 192),
     draws: int = 10,
     seeds: int = 4,
     particles: int = 1024,
@@ -398,7 +398,7 @@ def draw_curves(data, gamma, ax):
         x = samples[inside].astype(float)
         law = 0.5 * np.exp(np.mean(np.log(limit[inside] * x**2))) / x**2
         ax.plot(x, law, color=LAW, lw=0.8, zorder=1)
-        law_name(ax, "$P^{-2}$", (x[0], law[0]), xytext=(-2, -4), ha="right", va="top")
+        law_name(ax, "$P^{-2}$", (x[-1], law[-1]))
     there = np.isfinite(onset)
     height = np.exp(np.interp(np.log(onset[there]), np.log(samples), np.log(limit)))
     (cross,) = ax.plot(
@@ -407,7 +407,7 @@ def draw_curves(data, gamma, ax):
     )  # fmt: skip
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("training samples $P$")
-    ax.set_ylabel("test error of the limit, variance of networks")
+    ax.set_ylabel("test error $E$, variance $V$")
     legend_above(ax, [*handles, cross], columns=3, title=rf"richness $\gamma={gamma:g}$")
 
 
@@ -447,6 +447,8 @@ def draw_onsets(data, ax):
 
 def draw_averages(data, ax):
     """Test error of the narrowest networks over that of the limit: one, and the average of many."""
+    import numpy as np
+
     from meanfield.plot.canvas import intervals, legend_above, plain_log_ticks, size_axis
     from meanfield.plot.colours import DARK, LAW, LIGHT
 
@@ -455,9 +457,10 @@ def draw_averages(data, ax):
     size_axis(ax, samples)
     ax.axhline(1, color=LAW, lw=0.8, zorder=1)
     for gamma, colour, marker in ((gammas[0], DARK, "o"), (gammas[-1], LIGHT, "s")):
-        for averaged, word in ((False, "one network"), (True, "average of many")):
+        for averaged, word in ((False, "one"), (True, "average")):
             value, error = (v[:, 0] for v in ratios(curves.sel(richness=gamma), averaged))
-            low = (value - 2 * error).clip(min=0.3)
+            value = np.where(value > 0, value, np.nan)  # noise may hide an average
+            low = np.maximum(value - 2 * error, value / 8)
             intervals(ax, samples, low, value + 2 * error, color=colour, zorder=2)
             style = {"mfc": "white", "ls": (0, (3, 2))} if averaged else {}
             handles += ax.plot(
@@ -466,5 +469,5 @@ def draw_averages(data, ax):
             )  # fmt: skip
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("training samples $P$")
-    ax.set_ylabel(f"test error over that of the limit, $n={width}$")
-    legend_above(ax, handles, columns=2)
+    ax.set_ylabel("test error over that of the limit")
+    legend_above(ax, handles, columns=2, title=f"networks of width {width}")
