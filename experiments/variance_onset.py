@@ -12,7 +12,7 @@ in pairs ±a until they fit it. E of lazy networks falls as P^{-2} where P is be
 of that degree, 16 for degree 1 in d = 16, and below that of the next one, 135; towards it, faster.
 In the rich regime, γ = 1, V falls with P nearly as fast as E, and where they cross more slowly with n than
 1/n at these widths: the onset is later but broad. Averages of narrow rich networks miss less than the limit.
-Time: two to three minutes on two cores.
+Time: about three minutes on two cores.
 """
 
 import meanfield as mf
