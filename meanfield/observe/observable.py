@@ -41,7 +41,7 @@ class Observable:
     - `name`: one word that all its variables begin with; its dimension of looks is `name_step`;
     - `at`: None (first and last step), a number of evenly spaced looks, or the steps;
     - `average`: whether a limit gives the mean over its replicates, with its standard error, or, where a
-      mean makes no sense, the first replicate;
+      mean makes no sense, the first replicate (an axis over particles has none);
     - `variables`: {name: Variable}, dimensions of one look;
     - `check(problem, system)`: raise one sentence if it cannot be computed for them; `system` may be None
       where only the problem is known;

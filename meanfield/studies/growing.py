@@ -6,10 +6,13 @@ not depend on when that happens, beyond rounding. Large systems start with the b
 the same training needed, so that this hardly ever happens to them.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meanfield.base.checks import fail
 from meanfield.studies.checkpoint import LARGEST, flattened, nested
 from meanfield.studies.trajectory import BLOCK, Trajectory, mark_bad, traces
 
@@ -100,7 +103,9 @@ def follow_growing(system, problem, training, keys, record, observables=(), repo
             pilot.begin(key[None], None)
             pilot.go()
             own = own.sized(pilot.state)
-        run = _Run(own, problem, training, record, observables, share)
+        # A mean over replicates makes no sense of some: the first one stands for a limit.
+        looked = [o for o in observables if o.average or not system.is_limit or i == 0]
+        run = _Run(own, problem, training, record, looked, share)
         if not saved or not bool(saved["over"]):
             save = None if checkpoint is None else _saving(checkpoint, kept, f"part/{i}")
             run.begin(key[None], saved)
@@ -115,19 +120,30 @@ def follow_growing(system, problem, training, keys, record, observables=(), repo
     observed = {}
     for o in observables:
         steps = parts[0].observed[o][0]
-        most = max(len(p.observed[o][1]) for p in parts)
+        every = [p.observed[o][1] for p in parts if o in p.observed]
         looks = []
-        for j in range(most):
-            pieces = [p.observed[o][1][j] if j < len(p.observed[o][1]) else None for p in parts]
+        for j in range(max(map(len, every))):
+            pieces = [values[j] if j < len(values) else None for values in every]
             like = next(piece for piece in pieces if piece is not None)
             pieces = [
                 jax.tree.map(lambda v: np.full_like(v, np.nan), like) if piece is None else piece
                 for piece in pieces
             ]
+            check_alike(o, pieces)
             looks.append({n: np.concatenate([piece[n] for piece in pieces]) for n in like})
         observed[o] = (steps, looks)
     bad = np.concatenate([p.first_bad_step for p in parts])
     return Trajectory(arrays, parts[0].steps, observed, bad, parts[-1].state)
+
+
+def check_alike(observable, pieces):
+    """Whether replicates of M and of M/2 particles give arrays of one shape, which alone have a mean."""
+    for name in pieces[0]:
+        shapes = sorted({piece[name].shape[1:] for piece in pieces}, reverse=True)
+        if len(shapes) > 1:
+            found = f"{name}, of shapes {' and '.join(map(str, shapes))}, has an axis over particles"
+            rule = f"observables with a mean over replicates: {found} and needs `average = False`"
+            fail("observe", rule, observable)
 
 
 def _saving(checkpoint, kept, prefix):
@@ -217,6 +233,12 @@ class _Run:
                 save(self)
         if self.report is not None:
             self.report(last - min(self.here, last))
+        for o, (_, values) in self.observed.items():
+            if not values:  # it diverged before the first look
+                shapes = jax.eval_shape(
+                    functools.partial(_look, o), self.system, problem, self.state, self.initial
+                )
+                values.append(jax.tree.map(lambda s: np.full((1, *s.shape), _missing(s), s.dtype), shapes))
 
     def _look_at(self):
         """What observables see of the state as it stands."""

@@ -235,7 +235,7 @@ def _looks(trajectory, system, problem, bad):
         stacked = {n: np.stack([v[n] for v in values] + [values[-1][n]] * missing) for n in values[0]}
         late = (steps[:, None] >= bad[None, :]) & (bad >= 0)
         for array in stacked.values():
-            array[late] = np.nan
+            array[late[:, : array.shape[1]]] = np.nan  # of a limit perhaps the first replicate alone
         result[observable] = (steps, stacked)
     return result
 
