@@ -21,6 +21,7 @@ from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Side, Weights, em
 from meanfield.programs.tall import moment
 
 SMALL_BUFFER = 1e7  # bytes up to which a buffer starts with room for what most trainings reveal
+USUAL = 20  # times the columns of a step: what hundreds of steps reveal at a tolerance of 1e-3
 PILOT = 2048  # rows of the training that tells larger ones how many columns they need
 LARGE = 32  # times as many rows as a pilot has: where it costs nothing in comparison
 MARGIN = 1.05  # columns for each one that the pilot needed
@@ -457,11 +458,13 @@ class RevealedSystem(System):
     # -- size ----------------------------------------------------------------------------------------------
 
     def memory_bytes(self, problem, training):
-        """Bytes of the buffers at their present size, of vectors, and of the fields of a step."""
+        """Bytes of buffers for what most trainings reveal, of vectors, and of the fields of a step."""
         itemsize = 4 if self.dtype == "float32" else 8
         arrays = self.program.arrays(problem)
         columns = (2 + self.sampler.matched) * sum(v.columns for v in vectors(arrays).values())
-        for (_, side), size in self.sizes or self.plan(problem, training, 1, math.inf)[0].sizes:
+        planned = self if self.sizes else self.plan(problem, training, 1, math.inf)[0]
+        for ((_, side), size), (_, need) in zip(planned.sizes, planned.needs, strict=True):
+            size = max(size, need * min(training.steps + 1, USUAL))
             columns += size * (2 + (side == RIGHT) * (1 + training.has_momentum) + self.sampler.matched)
         samples = max(problem.samples, 0 if problem.x_test is None else problem.x_test.shape[0])
         columns += 8 * samples * (1 + len(matrices(arrays)))
