@@ -219,6 +219,7 @@ def test_thresholds_have_a_covariance_and_no_tangent_kernel(name):
     assert found.ntk is None and found.ntk_layers is None
 
 
+@pytest.mark.slow
 def test_a_user_activation_is_known_by_what_it_is():
     """Homogeneous: closed form. Smooth: the series. With kinks: quadrature of each pair."""
     x = inputs(3)

@@ -69,6 +69,7 @@ def test_a_block_is_part_of_the_kernel_of_both_sets():
     assert_close(block.ntk, both.ntk[:4, 4:], ROUNDINGS)
 
 
+@pytest.mark.slow
 def test_gradients_in_the_branch_scale_are_finite_differences():
     """Central differences of step 1e-5: h² f''' and eps f/h are below 1e-9 of sums of some tens."""
     x, s, h = inputs(3), 0.7, 1e-5

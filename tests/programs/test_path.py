@@ -240,6 +240,7 @@ def assert_routes_agree(found, parts, unanswered, states, particles):
         assert_mean(found + 0.5 * whole, 0.0, bias=bias)
 
 
+@pytest.mark.slow
 def test_both_routes_agree_on_a_tied_matrix(key):
     model, problem, training = mf.programs.Recurrent(2, TANH), task(4, samples=2), mf.GradientDescent(1.5, 2)
     setting = (model, problem, training)

@@ -1,6 +1,7 @@
 """The predicted bias with as many directions as particles is the exact sum over them."""
 
 import numpy as np
+import pytest
 from assertions import assert_close
 from cases import problem
 
@@ -10,6 +11,7 @@ MODEL = mf.TwoLayer(mf.activations.tanh)
 TRAINING = mf.GradientDescent(0.2, 5)
 
 
+@pytest.mark.slow
 def test_a_quadrature_rule_and_its_points_as_atoms_have_the_same_bias():
     """Both are sums over the same 27 weighted neurons; random directions would differ at the first digit."""
     task = problem(samples=3, test_samples=2)

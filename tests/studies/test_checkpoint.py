@@ -47,7 +47,9 @@ def killed_at(monkeypatch, number):
     monkeypatch.setattr(Checkpoint, "save", save_and_die)
 
 
-@pytest.mark.parametrize("kind", ["limit", "networks", pytest.param("path", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["limit", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("networks", "path"))]
+)
 def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(kind, task, often, monkeypatch, tmp_path):
     """Two replicates (or seeds) of which the second is killed in the middle, then killed again."""
     model, problem, training, observe = task

@@ -161,6 +161,7 @@ def test_a_line_is_flat_where_it_should_be(key):
     assert check(ntk, key=key).exponent.sel(steps).max() < -0.2
 
 
+@pytest.mark.slow
 def test_adam_with_adaptive_rates_scales_as_descent(key):
     rates = mup.adaptive_rates(2)
 
@@ -231,6 +232,7 @@ def test_exact_scalings_pass_and_lines_without_prediction_do_not_count():
     )
 
 
+@pytest.mark.slow
 def test_networks_with_one_hidden_layer_meet_mean_field_too():
     found = check(mean_field, 1, seeds=3, steps=1, widths=(4, 8, 16))
     assert "mean_field" in found.parametrization.values

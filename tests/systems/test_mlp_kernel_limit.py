@@ -158,6 +158,7 @@ def test_five_hundred_networks_of_width_2048_have_the_law(key):
         assert scipy.stats.kstest(entry, "norm").pvalue > 1e-6 / z[0].size
 
 
+@pytest.mark.slow
 def test_networks_in_mini_batches_follow_the_law_of_their_order(key):
     """64 networks of width 512 in units of the spread, false alarms 1e-6, after biases of 24/n of means and
     80/n of second moments, twice the largest among 4000 networks of widths 32 and 64. The law of another

@@ -45,9 +45,16 @@ def planned(system, problem, training, looks=False, memory=4e9):
     return system.plan(problem, training, 3, memory, looks)[0].particles
 
 
+def case(name, memory):
+    """One case always runs, and one more in chunks."""
+    return pytest.param(
+        name, memory, marks=() if name == "two outputs, richness, schedule" else pytest.mark.slow
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "memory"),
-    [*((name, 4e9) for name in CASES), ("bias, momentum, decay", 1e6)],
+    [*(case(name, 4e9) for name in CASES), ("bias, momentum, decay", 1e6)],
     ids=[*CASES, "in chunks"],
 )
 def test_same_training(name, memory):
