@@ -14,7 +14,8 @@ HERE = pathlib.Path(__file__).parent
 
 def main(gpu):
     environment = dict(os.environ)
-    parts = [("step.py", "bound"), ("step.py", "million"), ("matrix_free.py", "scaling")]
+    parts = [("step.py", "bound"), ("step.py", "million")]
+    parts += [("matrix_free.py", "scaling"), ("matrix_free.py", "dense")]
     if gpu:
         seen = subprocess.run(
             [sys.executable, "-c", "import jax; print(jax.default_backend())"],
@@ -27,8 +28,7 @@ def main(gpu):
             return 1
     else:
         environment["JAX_PLATFORMS"] = "cpu"
-        parts += [("matrix_free.py", "dense"), ("study.py",), ("mlp.py",)]
-        parts += [("kernels.py",), ("jacobians.py",), ("limit.py",)]
+        parts += [("study.py",), ("mlp.py",), ("kernels.py",), ("jacobians.py",), ("limit.py",)]
     for script, *arguments in parts:
         subprocess.run(
             [sys.executable, str(HERE / script), *arguments], check=True, env=environment, cwd=HERE

@@ -7,6 +7,7 @@ import numpy as np
 
 BLOCK = 256  # neurons
 GROUP = 8  # blocks that one call draws
+MANY = 128  # and where there are far more of them
 
 
 def gaussian_vectors(keys, label, neurons, columns, dtype):
@@ -31,13 +32,14 @@ def gaussian_matrices(keys, label, neurons, dtype):
 
 
 def _blocks(keys, label, grid, shape):
-    """(key's number, place, block of that shape) for all places of a grid; GROUP drawn at a time, so that one
-    program serves all."""
+    """(key's number, place, block of that shape) for all places of a grid; GROUP or MANY drawn at a time, so
+    that one program serves all."""
     data = np.asarray(jax.random.key_data(keys))
     which, *place = (index.ravel() for index in np.indices((len(keys), *grid)))
     place = np.stack(place, 1).astype(np.int32)
-    for start in range(0, which.size, GROUP):
-        part = np.arange(start, start + GROUP) % which.size  # the last group is filled up
+    group = GROUP if which.size < 8 * MANY else MANY
+    for start in range(0, which.size, group):
+        part = np.arange(start, start + group) % which.size  # the last group is filled up
         drawn = np.asarray(_draw(data[which[part]], np.int32(label), place[part], shape))
         for at, block in zip(part[: which.size - start], drawn, strict=False):
             yield which[at], place[at], block

@@ -53,9 +53,9 @@ class Weights(NamedTuple):
     moved: jax.Array
 
 
-def empty_side(rows, columns, dtype, matched=False):
-    zeros = lambda: np.zeros((rows, columns), dtype)  # noqa: E731
-    return Side(zeros(), zeros(), np.zeros((), np.int32), zeros() if matched else None)
+def empty_side(rows, columns, dtype, matched=False, zeros=np.zeros):
+    new = lambda: zeros((rows, columns), dtype)  # noqa: E731
+    return Side(new(), new(), np.zeros((), np.int32), new() if matched else None)
 
 
 def unlooked(bases):

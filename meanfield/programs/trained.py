@@ -1,6 +1,7 @@
 """What an exact network without its matrices and the limit of a program share: state, steps, looks."""
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ LARGE = 32  # times as many rows as a pilot has: where it costs nothing in compa
 MARGIN = 1.05  # columns for each one that the pilot needed
 GROWTH = 2
 TILE = 16  # buffers have a multiple of so many columns
+ON_HOST = 1e8  # bytes up to which buffers are made and widened on the host
 
 
 class State(NamedTuple):
@@ -163,9 +165,10 @@ class RevealedSystem(System):
             parameters[name] = jnp.asarray(kind.deviation * draws.reshape(kind.shape), dtype)
         sizes, bases = dict(self.sizes), {}
         for name in matrices(arrays):
-            moved = np.zeros((self.rows, sizes[name, RIGHT]), dtype)
-            parameters[name] = Weights(jnp.ones((), dtype), jnp.asarray(moved))
-            empty = [empty_side(self.rows, sizes[name, side], dtype, sampler.matched) for side in (0, 1)]
+            moved = zeros((self.rows, sizes[name, RIGHT]), dtype)
+            parameters[name] = Weights(jnp.ones((), dtype), moved)
+            columns = (sizes[name, RIGHT], sizes[name, LEFT])
+            empty = [empty_side(self.rows, size, dtype, sampler.matched, zeros) for size in columns]
             bases[name] = tuple(jax.tree.map(jnp.asarray, side) for side in empty)
         # The draws of matrices are fold_in(key, 0), those of vectors block by block from other numbers.
         key = jnp.asarray(np.asarray(jax.random.key_data(keys[0])))
@@ -176,8 +179,8 @@ class RevealedSystem(System):
         if not self.follows:
             return state
         _, count = numbered(self.sizes)
-        zeros = lambda leaf: jnp.asarray(np.zeros((count, *leaf.shape), dtype))  # noqa: E731
-        return state._replace(tangents=jax.tree.map(zeros, self._particles(state)))
+        still = lambda leaf: zeros((count, *leaf.shape), dtype)  # noqa: E731
+        return state._replace(tangents=jax.tree.map(still, self._particles(state)))
 
     def _particles(self, network):
         """Arrays with a row for every particle, of parameters, bases and the training's memory."""
@@ -236,7 +239,8 @@ class RevealedSystem(System):
         return short
 
     def grow(self, state):
-        """(system, state) with larger buffers where another step might not fit."""
+        """(system, state) with larger buffers where another step might not fit; large arrays of the state
+        given are used up."""
         sizes = dict(self.sizes)
         for (name, side), need in self.needs:
             rank = int(state.bases[name][side].rank)
@@ -494,7 +498,26 @@ def _tiled(columns):
     return TILE * math.ceil(columns / TILE)
 
 
+def zeros(shape, dtype):
+    """On the device where they are large, else from the host, where nothing is compiled."""
+    if math.prod(shape) * np.dtype(dtype).itemsize > ON_HOST:
+        return jnp.zeros(shape, dtype)
+    return jnp.asarray(np.zeros(shape, dtype))
+
+
+@functools.partial(jax.jit, static_argnames="columns")
+def _with_zeros(array, columns):
+    return jnp.pad(array, [(0, 0), (0, columns - array.shape[1])])
+
+
 def _padded(array, columns):
+    """With zero columns up to that number; a large array is used up, so that only one is there twice."""
+    if array.shape[1] == columns:
+        return array
+    if array.nbytes > ON_HOST:
+        wide = jax.block_until_ready(_with_zeros(array, columns))
+        array.delete()
+        return wide
     wide = np.zeros((array.shape[0], columns), array.dtype)
     wide[:, : array.shape[1]] = np.asarray(array)
     return jnp.asarray(wide)

@@ -9,7 +9,7 @@ import scipy.stats
 from assertions import EPS, EPS32
 
 from meanfield.base.precision import double
-from meanfield.programs.draws import BLOCK, gaussian_matrices, gaussian_vectors
+from meanfield.programs.draws import BLOCK, MANY, gaussian_matrices, gaussian_vectors
 
 LABEL = 3
 
@@ -34,6 +34,16 @@ def test_a_narrow_array_is_the_first_part_of_a_wide_one(narrow, wide, key):
     one, other = matrices(key, narrow), matrices(key, wide)[:, :narrow, :narrow]
     # Two divisions, two square roots, a product each.
     np.testing.assert_allclose(one * np.sqrt(narrow), other * np.sqrt(wide), rtol=6 * EPS, atol=0)
+
+
+def test_many_blocks_are_those_of_few(key):
+    """Of a million neurons other numbers of blocks are drawn at a time."""
+    wide = vectors(key, 8 * MANY * BLOCK + 5, dtype="float32")
+    np.testing.assert_array_equal(wide[:, :600], vectors(key, 600, dtype="float32"))
+    with double():
+        folded = jax.random.fold_in(jax.random.fold_in(keys_of(key, 1)[0], LABEL), 8 * MANY)
+        last = np.asarray(jax.random.normal(jax.random.fold_in(folded, 0), (BLOCK, 2)))[:5]
+    np.testing.assert_allclose(wide[0, -5:], last, rtol=10 * EPS32, atol=0)
 
 
 @pytest.mark.parametrize("neurons", [3, 300])

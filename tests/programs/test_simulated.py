@@ -142,9 +142,12 @@ def test_a_pilot_changes_nothing_beyond_rounding(data, key, monkeypatch):
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
-def test_larger_buffers_hold_what_there_was(system, key, monkeypatch):
-    """Bases, images, weights and momentum get zero columns, only where another step might not fit."""
+@pytest.mark.parametrize("on_host", [np.inf, 0])
+def test_larger_buffers_hold_what_there_was(system, on_host, key, monkeypatch):
+    """Bases, images, weights and momentum get zero columns, only where another step might not fit; those
+    made on the device are used up."""
     monkeypatch.setattr(trained, "SMALL_BUFFER", 0)
+    monkeypatch.setattr(trained, "ON_HOST", on_host)
     training = mf.GradientDescent(0.6, 10, 0.5)
     with double():
         system, _ = system.plan(TASK, training, 1, np.inf)
@@ -157,9 +160,11 @@ def test_larger_buffers_hold_what_there_was(system, key, monkeypatch):
         state = state._replace(parameters=jax.tree.map(fill, state.parameters), memory=memory)
         state = state._replace(bases={"w2": (right, left)})
         assert bool(system.full(state))  # 14 and 3 more columns are above 16, 13 and 3 are not
+        one = [np.array(leaf) for leaf in jax.tree.leaves(state)]
         larger, wide = system.grow(state)
+        assert right.basis.is_deleted() == (on_host == 0)
         assert not larger.full(wide) and dict(larger.sizes) == {("w2", 0): 32, ("w2", 1): 16}
-        one, other = (jax.tree.map(np.asarray, jax.tree.leaves(s)) for s in (state, wide))
+        other = [np.asarray(leaf) for leaf in jax.tree.leaves(wide)]
     changed = 0
     for a, b in zip(one, other, strict=True):
         assert a.dtype == b.dtype
