@@ -49,10 +49,13 @@ def trained(width, sampler, steps=STEPS):
 
 
 def bandwidth():
-    """Bytes a second at which an array that fits no cache is read."""
-    array = jnp.ones((1_000_000, 128), jnp.float32)
-    read = jax.jit(lambda a: a.max())
-    return array.nbytes / min(seconds(lambda: read(array).block_until_ready(), repeats=5))
+    """Bytes a second at which an array that fits no cache is read, or read and written if that is faster."""
+    array = jnp.ones((1_000_000 if jax.default_backend() == "cpu" else 10_000_000, 128), jnp.float32)
+    read, copy = jax.jit(lambda a: a.max()), jax.jit(lambda a: a + 1)
+    reading, copying = (
+        min(seconds(lambda f=f: f(array).block_until_ready(), repeats=5)) for f in (read, copy)
+    )
+    return max(array.nbytes / reading, 2 * array.nbytes / copying)
 
 
 def scaling():

@@ -6,6 +6,7 @@ Also a step of two million neurons on a thousand samples, whose features do not 
 of the process, and time per neuron against that of a tenth as many.
 """
 
+import itertools
 import resource
 import sys
 
@@ -46,8 +47,8 @@ def stepper(activation, neurons, samples, inputs, dtype, memory=4e9):
 
 def pieces(activation, neurons, samples, inputs, dtype):
     """The bound's parts, each a compiled function that waits."""
-    rng = np.random.default_rng(1)
-    make = lambda *shape: jnp.asarray(rng.standard_normal(shape), dtype)  # noqa: E731
+    numbers = itertools.count()
+    make = lambda *shape: jax.random.normal(jax.random.key(next(numbers)), shape, dtype)  # noqa: E731
     w, x, a = make(neurons, inputs), make(samples, inputs), make(neurons, 1)
     chi, g = make(samples, 1), make(neurons, samples)
     phi = {"tanh": jnp.tanh, "relu": lambda z: jnp.maximum(z, 0)}[activation]
@@ -82,6 +83,7 @@ def against_bound():
                      "step_ms": 1e3 * step, "bound_ms": 1e3 * sum(times.values()),
                      "ratio": step / sum(times.values())}
                 )  # fmt: skip
+                print(rows[-1], flush=True)
     record("step", rows)
 
 
