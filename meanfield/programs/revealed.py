@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from meanfield.programs.tall import (
+    SMALL,
     adds,
     combine,
     law_moment,
@@ -34,6 +35,8 @@ from meanfield.programs.tall import (
 )
 
 RIGHT, LEFT = 0, 1
+MANY = 2**16  # rows of which a part says well enough whether a remainder is large
+PART = 16  # one in so many of them
 
 
 class Side(NamedTuple):
@@ -56,6 +59,18 @@ class Weights(NamedTuple):
 def empty_side(rows, columns, dtype, matched=False, zeros=np.zeros):
     new = lambda: zeros((rows, columns), dtype)  # noqa: E731
     return Side(new(), new(), np.zeros((), np.int32), new() if matched else None)
+
+
+def joined(own, added):
+    """`own` with the vectors of `added` after its own, in place; nothing is written where there are none."""
+    top, arrays = jnp.zeros((), jnp.int32), lambda side: (side.basis, side.image, side.noise)
+
+    def write(_, buffers):
+        return jax.tree.map(lambda wide, new: place(wide, new, top, own.rank), buffers, arrays(added))
+
+    some = (added.rank > 0).astype(jnp.int32)
+    basis, image, noise = jax.lax.fori_loop(0, some, write, arrays(own))
+    return Side(basis, image, own.rank + added.rank, noise)
 
 
 def unlooked(bases):
@@ -145,12 +160,15 @@ class Revealed:
         x = x if x.dtype == dtype else x.astype(dtype)
         blocks = self._blocks(name, side)
         c = project(blocks, x, self._average)
-        rest = x - combine(blocks, c)
         scale = jnp.square(x.astype(jnp.float64)).mean(0).max()
         own = self.bases[name][side]
         rank = own.rank + sum(extra.basis.shape[1] for extra in self._extra[name, side])
+        # A threshold that is a matter of choice may be off by a few per cent, and neurons are alike.
+        rows = x.shape[0] // PART if x.shape[0] >= MANY and self.tolerance >= SMALL else x.shape[0]
+        rest = x[:rows] - combine([block[:rows] for block in blocks], c)
 
         def reveal(x, rest):
+            rest = rest if rows == x.shape[0] else x - combine(blocks, c)
             q, count = new_directions(blocks, rest, scale, self.tolerance, self._average)
             image, noise = self._image(name, side, q, count, rank)
             added = Side(q, image, count, None if own.noise is None else noise)
@@ -167,12 +185,7 @@ class Revealed:
             old, new = c[: own.basis.shape[1]], c[own.basis.shape[1] :]
             c = old + place(jnp.zeros_like(old), new, own.rank, top)
             sides = list(self.bases[name])
-            sides[side] = Side(
-                place(own.basis, added.basis, top, own.rank),
-                place(own.image, added.image, top, own.rank),
-                own.rank + added.rank,
-                None if own.noise is None else place(own.noise, added.noise, top, own.rank),
-            )
+            sides[side] = joined(own, added)
             self.bases[name] = tuple(sides)
         else:
             self._extra[name, side].append(added)

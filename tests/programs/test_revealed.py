@@ -11,6 +11,7 @@ from assertions import assert_close
 from revealed_runs import QUICK
 
 from meanfield.base.precision import double
+from meanfield.programs import revealed
 from meanfield.programs.revealed import LEFT, RIGHT, Revealed, Weights, empty_side
 
 N, DRAWS = 8, 4096
@@ -24,15 +25,15 @@ class Unprojected(Revealed):
         super().__init__(*arguments, finite=False, **options)
 
 
-def reading(key, keep, kind=Revealed):
+def reading(key, keep, kind=Revealed, rows=N, tolerance=0.0):
     """A matrix "w" that nothing has met."""
 
     def draw(name, side, rank, count, shape, blocks):
         return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, side), rank), shape)
 
-    bases = {"w": tuple(jax.tree.map(jnp.asarray, empty_side(N, 16, "float64")) for _ in range(2))}
-    weights = {"w": Weights(jnp.ones(()), jnp.zeros((N, 16)))}
-    return kind(bases, weights, draw, {"w": 1.0}, finite=True, tolerance=0.0, keep=keep)
+    bases = {"w": tuple(jax.tree.map(jnp.asarray, empty_side(rows, 16, "float64")) for _ in range(2))}
+    weights = {"w": Weights(jnp.ones(()), jnp.zeros((rows, 16)))}
+    return kind(bases, weights, draw, {"w": 1.0}, finite=True, tolerance=tolerance, keep=keep)
 
 
 @functools.partial(jax.jit, compiler_options=QUICK)
@@ -88,6 +89,32 @@ def test_products_are_those_of_one_matrix(key):
     W = np.linalg.lstsq(G.T, WG.T, rcond=None)[0]
     assert_close(found["known"], W @ x[2], ROUNDINGS * np.linalg.cond(G))
     assert_close(found["Wx"][0], W @ x[0], ROUNDINGS * np.linalg.cond(G))
+
+
+@pytest.mark.parametrize("part", [1, 16])
+def test_a_part_of_many_rows_says_whether_a_remainder_is_large(part, key, monkeypatch):
+    """Remainders of 1.25 and 0.75 times the tolerance: squares are 56% above and 44% below it, ten standard
+    errors √(2/1024) of a part of 1024 rows. What is revealed is made of all rows."""
+    rows, tolerance = 2**14, 1e-3
+    monkeypatch.setattr(revealed, "MANY", rows)
+    monkeypatch.setattr(revealed, "PART", part)
+    x, z = np.random.default_rng(key).standard_normal((2, rows, 1))
+
+    @jax.jit
+    def found(x, z):
+        ops = reading(jax.random.key(key), True, rows=rows, tolerance=tolerance)
+        ranks, vectors = [], [x, x + 0.75 * tolerance * z, x + 1.25 * tolerance * z]
+        for vector in vectors:
+            ops.matmul("w", vector)
+            ranks.append(ops.bases["w"][RIGHT].rank)
+        basis = ops.bases["w"][RIGHT].basis
+        known = basis @ (basis.T @ vectors[-1]) / rows
+        return jnp.stack(ranks), jnp.abs(known - vectors[-1]).max()
+
+    with double():
+        ranks, missing = map(np.asarray, found(x, z))
+    np.testing.assert_array_equal(ranks, [1, 1, 2])
+    assert missing <= 1e-12
 
 
 def test_what_is_only_looked_at_is_forgotten_but_known_within_a_look(key):
