@@ -57,7 +57,7 @@ def assert_lazy_kernel(program, problem, theta):
     np.testing.assert_allclose(found, truth, rtol=0, atol=100 * GAMMA**2 * np.abs(truth).max())
 
 
-def assert_networks_have_the_mean_of_the_limit(program, problem):
+def assert_mean_of_limit(program, problem):
     """Without matrices, n = 512, 24 seeds; a bias of 3 of the largest prediction over n is allowed for. The
     control: the limit a step later."""
     training = mf.GradientDescent(1.0, 4)

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 from assertions import assert_one_sentence
-from shipped import (
-    GAMMA,
-    assert_gradient_is_that_of_the_risk,
-    assert_lazy_kernel,
-    assert_networks_have_the_mean_of_the_limit,
-    task,
-)
+from shipped import GAMMA, assert_gradient_is_that_of_the_risk, assert_lazy_kernel, assert_mean_of_limit, task
 
 import meanfield as mf
 
@@ -36,7 +30,7 @@ def test_the_lazy_first_step_is_the_tangent_kernel():
 
 @pytest.mark.slow
 def test_networks_have_the_mean_of_the_limit():
-    assert_networks_have_the_mean_of_the_limit(mf.programs.Recurrent(3, TANH), task(6))
+    assert_mean_of_limit(mf.programs.Recurrent(3, TANH), task(6))
 
 
 def test_bad_arguments_get_one_sentence():
