@@ -100,16 +100,16 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     study = studies(
         widths=widths, seeds=seeds, particles=particles, replicates=replicates, hidden_layers=hidden_layers,
         above=above, dimension=dimension, samples=samples, steps=steps, learning_rate=learning_rate,
         richness=richness, key=key,
     )["networks"]  # fmt: skip
-    tree = study.run(None if store is None else os.path.join(store, "networks"), progress=progress)
+    tree = study.run(part_of(store, "networks"), progress=progress)
     groups = {name: node.dataset for name, node in tree.children.items()}
     groups["kernels"] = compared(groups["finite"], groups["limit"])
     groups["exponents"] = fitted(groups["kernels"])
@@ -166,7 +166,7 @@ def fitted(kernels):
     import xarray as xr
 
     from meanfield.studies.compare import verdict
-    from meanfield.studies.scaling_check import exponents
+    from meanfield.studies.scaling_check import exponent_variables, exponents
 
     wide = kernels.sel(width=kernels["width"] >= 32) if (kernels["width"] >= 32).sum() > 2 else kernels
     seeds, dims = kernels.sizes["seed"], ("kernel", "look", "layer")
@@ -177,12 +177,7 @@ def fitted(kernels):
     words = np.vectorize(lambda *at: verdict(*at, seeds), otypes=[str])(value, error, predicted)
     dims, text = (*dims, "quantity"), "exponent in the width"
     return xr.Dataset(
-        {
-            "exponent": (dims, value, {"long_name": text, "units": "1"}),
-            "exponent_error": (dims, error, {"long_name": f"one standard error of the {text}", "units": "1"}),
-            "predicted": (dims, predicted, {"long_name": f"predicted {text}", "units": "1"}),
-            "verdict": (dims, words, {"long_name": "measured against predicted exponent"}),
-        },
+        exponent_variables(dims, text, value, error, predicted, words),
         {**{name: kernels[name] for name in dims[:3]}, "quantity": ["distance", "1 - alignment"]},
         {"widths": ", ".join(str(n) for n in wide["width"].values)},
     )
@@ -240,15 +235,9 @@ def summary(data):
 def draw(data):
     """Losses of all widths and the limit; 1 − alignment against the width; the last feature kernel of the
     widest network and of the limit."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.6), layout="constrained")
-        axes = figure.subplots(1, 4, width_ratios=(1.15, 1.15, 0.8, 0.8))
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(4, size=(7.2, 2.6), width_ratios=(1.15, 1.15, 0.8, 0.8)) as (figure, axes):
         mf.plot.training_curves(data, "loss", ax=axes[0])
         draw_alignment(data, axes[1])
         draw_kernels(data, axes[2:])
@@ -257,7 +246,7 @@ def draw(data):
 
 def draw_alignment(data, ax):
     """1 − alignment after training with its law: feature kernels solid, gradient kernels broken."""
-    from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
+    from meanfield.plot.canvas import law_name, legend_above, plain_log_ticks, size_axis
     from meanfield.plot.colours import LAW, shades
 
     kernels = data["kernels"].dataset.isel(look=-1)
@@ -275,10 +264,7 @@ def draw_alignment(data, ax):
     wide = widths >= min(32, widths[-2])
     law = 0.4 * float(away.isel(width=-1).min()) * widths[-1] / widths[wide]
     ax.plot(widths[wide], law, color=LAW, lw=0.8, zorder=1)
-    ax.annotate(
-        "$n^{-1}$", (widths[wide][0], law[0]), (0, -2), textcoords="offset points", ha="center", va="top",
-        color="0.35", fontsize="small",
-    )  # fmt: skip
+    law_name(ax, "$n^{-1}$", (widths[wide][0], law[0]), xytext=(0, -2), ha="center", va="top")
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")
     ax.set_ylabel("$1-$ alignment with the limit")

@@ -323,15 +323,9 @@ def summary(data):
 
 def draw(data):
     """Kernels of networks and their limit; distances over the depth; what training changes over C."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3) as (figure, axes):
         draw_profiles(data, axes[0])
         draw_distances(data, axes[1])
         draw_training(data, axes[2])
@@ -387,7 +381,7 @@ def draw_distances(data, ax):
 
 def draw_training(data, ax):
     """Change of the kernel and distance from the kernel regime over C, with the first order in 1/C."""
-    from meanfield.plot.canvas import intervals, legend_above, plain_log_ticks
+    from meanfield.plot.canvas import intervals, law_name, legend_above, plain_log_ticks
     from meanfield.plot.colours import DARK, LAW, LIGHT, LIMIT
 
     trained = data["training"].dataset
@@ -405,10 +399,7 @@ def draw_training(data, ax):
         scales, first.mean(1), color=LIMIT, lw=1, zorder=1, label="theory, first order in $1/C$"
     )
     ax.plot(scales, away.mean(1)[-1] * scales[-1] / scales, color=LAW, lw=0.8, zorder=1)
-    ax.annotate(
-        "$C^{-1}$", (scales[-1], away.mean(1)[-1]), (5, 0), textcoords="offset points", va="center",
-        color="0.35", fontsize="small",
-    )  # fmt: skip
+    law_name(ax, "$C^{-1}$", (scales[-1], away.mean(1)[-1]), xytext=(5, 0))
     ax.set_xlim(right=2 * scales[-1])
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("scale $C$")

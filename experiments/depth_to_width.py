@@ -417,17 +417,12 @@ def summary(data):
 
 def draw(data):
     """Variances of log |h|² and of the tangent kernel over L/n; of the kernel over the depth."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from meanfield.plot.canvas import fix_ticks, legend_above, paper
+    from meanfield.plot.canvas import legend_above, panels
     from meanfield.plot.colours import LIMIT
 
-    with paper():
-        figure = Figure(figsize=(7.2, 3.0), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3, size=(7.2, 3.0)) as (figure, axes):
         draw_logs(data, axes[0])
         draw_moments(data, axes[1])
         draw_depths(data, axes[2])

@@ -100,9 +100,9 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     found = studies(
         problems=problems, widths=widths, seeds=seeds, particles=particles, replicates=replicates,
@@ -111,7 +111,7 @@ def compute(
     )  # fmt: skip
     groups = {}
     for name, study in found.items():
-        tree = study.run(None if store is None else os.path.join(store, name), progress=progress)
+        tree = study.run(part_of(store, name), progress=progress)
         groups[name] = xr.Dataset(attrs=tree.attrs)
         groups |= {f"{name}/{part}": node.dataset for part, node in tree.children.items()}
     return xr.DataTree.from_dict(groups)
@@ -135,15 +135,10 @@ def summary(data):
 
 def draw(data):
     """Distances on every problem; the test loss on the last one over time."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(2.4 * (1 + len(data.children)), 2.9), layout="constrained")
-        axes = figure.subplots(1, 1 + len(data.children))
-        for ax in axes:
-            fix_ticks(ax)
+    count = 1 + len(data.children)
+    with panels(count, size=(2.4 * count, 2.9)) as (figure, axes):
         for ax, (name, study) in zip(axes, data.children.items(), strict=False):
             mf.plot.convergence(study, ax=ax)
             ax.set_ylabel(f"distance to the limit, {name},\ntest predictions")

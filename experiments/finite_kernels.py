@@ -160,21 +160,16 @@ def fitted(away):
     import xarray as xr
 
     from meanfield.studies.compare import verdict
-    from meanfield.studies.scaling_check import exponents
+    from meanfield.studies.scaling_check import exponent_variables, exponents
 
     size = away[list(KERNELS)].to_dataarray("kernel")
     size = size.transpose("seed", "width", "kernel", "activation", "hidden_layers")
     value, error, _ = exponents(away["width"].values, size.values)
-    words = np.vectorize(lambda v, e: verdict(v, e, -0.5, away.sizes["seed"]))(value, error)
-    dims = size.dims[2:]
-    text = "exponent of the relative distance in the width"
+    predicted, seeds = np.full(value.shape, -0.5), away.sizes["seed"]
+    words = np.vectorize(lambda *at: verdict(*at, seeds), otypes=[str])(value, error, predicted)
+    dims, text = size.dims[2:], "exponent of the relative distance in the width"
     return xr.Dataset(
-        {
-            "exponent": (dims, value, {"long_name": text, "units": "1"}),
-            "exponent_error": (dims, error, {"long_name": f"one standard error of the {text}", "units": "1"}),
-            "predicted": (dims, np.full(value.shape, -0.5), {"long_name": f"predicted {text}", "units": "1"}),
-            "verdict": (dims, words.astype(str), {"long_name": "measured against predicted exponent"}),
-        },
+        exponent_variables(dims, text, value, error, predicted, words),
         {"kernel": list(KERNELS), **{name: away[name] for name in dims[1:]}},
     )
 

@@ -57,10 +57,10 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     problem = mf.datasets.digits((3, 8), samples, test_samples, squared_norm=64, key=key)
     training = mf.GradientDescent(learning_rate, steps)
@@ -72,8 +72,7 @@ def compute(
         for k, width in enumerate(widths):
             run = mf.simulate(
                 model.finite(width), problem, training, seeds=seeds, observe=mf.observe.Kernel(), key=key,
-                record=[0, steps], progress=progress,
-                store=None if store is None else os.path.join(store, "runs"),
+                record=[0, steps], progress=progress, store=part_of(store),
             )  # fmt: skip
             end = run["test_prediction"].isel(step=-1), run["kernel"].isel(kernel_step=-1)
             for q, values in enumerate(end):
@@ -197,15 +196,9 @@ def summary(data):
 
 def draw(data):
     """Variances of predictions and of the kernel against the width; n x variance against γ."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3) as (figure, axes):
         for ax, quantity in zip(axes, QUANTITIES, strict=False):
             draw_variances(data, quantity, ax)
         draw_constants(data, axes[2])
@@ -217,8 +210,15 @@ def draw_variances(data, quantity, ax):
     import numpy as np
 
     from meanfield.numerics.statistics import jackknife_error
-    from meanfield.plot.canvas import intervals, legend_above, plain_log_ticks, size_axis
-    from meanfield.plot.colours import LAW, shades
+    from meanfield.plot.canvas import (
+        intervals,
+        law_name,
+        law_through,
+        legend_above,
+        plain_log_ticks,
+        size_axis,
+    )
+    from meanfield.plot.colours import shades
 
     measured = data["variances"].dataset.sel(quantity=quantity)
     found = data["exponents"].dataset.sel(quantity=quantity)
@@ -229,14 +229,11 @@ def draw_variances(data, quantity, ax):
         values = measured["variance"].sel(richness=gamma).values
         left = measured["left_out"].sel(richness=gamma).transpose("seed", "width").values
         half = 2 * jackknife_error(np.log(left))
-        law = np.exp(np.mean(np.log(values * widths))) / widths
-        ax.plot(widths, law, color=LAW, lw=0.8, zorder=1)
+        law = law_through(ax, widths, values, -1.0)
         intervals(ax, widths, values * np.exp(-half), values * np.exp(half), color=colour, zorder=2)
         label = rf"$\gamma={gamma:g}$: {float(found['exponent'].sel(richness=gamma)):.2f}"
         handles += ax.plot(widths, values, color=colour, marker="o", ms=3.5, lw=1, label=label)
-    ax.annotate(
-        "$n^{-1}$", (widths[0], law[0]), (3, -8), textcoords="offset points", color="0.35", fontsize="small"
-    )
+    law_name(ax, "$n^{-1}$", (widths[0], law[0]), xytext=(3, -8), va="baseline")
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel("width $n$")
     ax.set_ylabel(f"relative variance over networks,\n{QUANTITIES[quantity]}")

@@ -75,17 +75,17 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     problem = mf.datasets.digits((3, 8), samples, 0, squared_norm=64, key=key)
     training = mf.GradientDescent(learning_rate, steps)
     observe = (mf.observe.FeatureMovement(looks, name="moved"), mf.observe.Independence(looks, name="gram"))
     options = {
         "observe": observe, "key": key, "record": [0, steps], "progress": progress,
-        "store": None if store is None else os.path.join(store, "runs"),
+        "store": part_of(store),
     }  # fmt: skip
     phi, known, runs = mf.activations.tanh, candidates(), []
     for parametrization in known.values():
@@ -136,7 +136,7 @@ def fitted(networks):
     import xarray as xr
 
     from meanfield.studies.compare import verdict
-    from meanfield.studies.scaling_check import exponents
+    from meanfield.studies.scaling_check import exponent_variables, exponents
 
     names = networks["parametrization"].values
     dims = ("seed", "width", "parametrization")
@@ -154,12 +154,7 @@ def fitted(networks):
     )
     dims, text = ("parametrization", "quantity"), "exponent in the width"
     return xr.Dataset(
-        {
-            "exponent": (dims, value, {"long_name": text, "units": "1"}),
-            "exponent_error": (dims, error, {"long_name": f"one standard error of the {text}", "units": "1"}),
-            "predicted": (dims, predicted, {"long_name": f"predicted {text}", "units": "1"}),
-            "verdict": (dims, words, {"long_name": "measured against predicted exponent"}),
-        },
+        exponent_variables(dims, text, value, error, predicted, words),
         {"parametrization": names, "quantity": ["movement", "smallest eigenvalue"]},
     )
 
@@ -222,15 +217,10 @@ def styles():
 
 def draw(data):
     """Movement and smallest eigenvalue against the width; both against each other through training."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
+    with panels(3) as (figure, axes):
         for ax in axes:
-            fix_ticks(ax)
             ax.set_yscale("log")
         draw_width(data, "moved", "movement of features in training", axes[0])
         draw_width(data, "smallest", "smallest eigenvalue of the Gram matrix", axes[1])

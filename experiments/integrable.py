@@ -85,10 +85,10 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import numpy as np
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     problem = mf.datasets.digits((3, 8), samples, 0, squared_norm=64, key=key)
     training = mf.GradientDescent(TwoRates(first_rate, learning_rate), steps)
@@ -106,7 +106,7 @@ def compute(
             for k, width in enumerate(widths):
                 run = mf.simulate(
                     model.finite(width), problem, training, seeds=seeds, observe=looks, key=key,
-                    progress=progress, store=None if store is None else os.path.join(store, "runs"),
+                    progress=progress, store=part_of(store),
                 )  # fmt: skip
                 for q, look in enumerate(looks):
                     size[i, j, :, k, q] = run[look.name].values
@@ -153,7 +153,7 @@ def fitted(moved):
     import xarray as xr
 
     from meanfield.studies.compare import verdict
-    from meanfield.studies.scaling_check import exponents
+    from meanfield.studies.scaling_check import exponent_variables, exponents
 
     dims = ("parametrization", "hidden_layers", "quantity", "look")
     value, error, _ = exponents(moved["width"].values, moved["size"].transpose("seed", "width", *dims).values)
@@ -175,12 +175,7 @@ def fitted(moved):
     )(value, error, predicted)
     text = "exponent of the movement in the width"
     return xr.Dataset(
-        {
-            "exponent": (dims, value, {"long_name": text, "units": "1"}),
-            "exponent_error": (dims, error, {"long_name": f"one standard error of the {text}", "units": "1"}),
-            "predicted": (dims, predicted, {"long_name": f"predicted {text}", "units": "1"}),
-            "verdict": (dims, words, {"long_name": "measured against predicted exponent"}),
-        },
+        exponent_variables(dims, text, value, error, predicted, words),
         {name: moved[name] for name in dims},
     )
 
@@ -231,15 +226,9 @@ def summary(data):
 
 def draw(data):
     """Movement of every layer and the output at the greatest depth, of both; losses at the largest width."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3) as (figure, axes):
         axes[1].sharey(axes[0])
         for ax, name in zip(axes, NAMES, strict=False):
             draw_movement(data, name, ax)
@@ -251,8 +240,8 @@ def draw_movement(data, name, ax):
     """Movement early in training against the width, with the predicted laws through the middle."""
     import numpy as np
 
-    from meanfield.plot.canvas import legend_above, plain_log_ticks, size_axis
-    from meanfield.plot.colours import LAW, LIMIT, shades
+    from meanfield.plot.canvas import law_through, legend_above, plain_log_ticks, size_axis
+    from meanfield.plot.colours import LIMIT, shades
 
     depth = int(data["movement"]["hidden_layers"][-1])
     at = {"parametrization": name, "hidden_layers": depth}
@@ -264,8 +253,7 @@ def draw_movement(data, name, ax):
     for quantity, colour in zip(moved["quantity"].values, (*shades(depth), LIMIT), strict=True):
         values = np.exp(np.log(moved.sel(quantity=quantity)).mean("seed").values)
         power = float(predicted.sel(quantity=quantity))
-        law = np.exp(np.mean(np.log(values / widths**power))) * widths**power
-        ax.plot(widths, law, color=LAW, lw=0.8, zorder=1)
+        law_through(ax, widths, values, power)
         word = rf"{quantity}: $n^{{{power:g}}}$"
         handles += ax.plot(widths, values, color=colour, marker="o", ms=3.5, lw=1, label=word)
     plain_log_ticks(ax.yaxis)

@@ -326,15 +326,9 @@ def summary(data):
 
 def draw(data):
     """The phase diagram of the first activation; decays of its networks; depth scales of all."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3, width_ratios=(1.25, 1, 1)) as (figure, axes):
         name = str(data["signals"]["activation"].values[0])
         drawn = mf.plot.phase_diagram(data[f"diagram_{name}"].dataset, axes[0])
         draw_line(data, drawn)

@@ -142,7 +142,7 @@ def fitted(moved, hidden_layers):
     import numpy as np
     import xarray as xr
 
-    from meanfield.studies.scaling_check import exponents
+    from meanfield.studies.scaling_check import exponent_variables, exponents
 
     seeds, known = moved.sizes["seed"], candidates(hidden_layers)
     size = moved["size"].transpose("seed", "width", ...)
@@ -155,12 +155,7 @@ def fitted(moved, hidden_layers):
     words = np.vectorize(lambda *at: verdict_on(*at, seeds), otypes=[str])(value, error, predicted)
     dims, text = size.dims[2:], "exponent of the movement in the width"
     return xr.Dataset(
-        {
-            "exponent": (dims, value, {"long_name": text, "units": "1"}),
-            "exponent_error": (dims, error, {"long_name": f"one standard error of the {text}", "units": "1"}),
-            "predicted": (dims, predicted, {"long_name": f"predicted {text}", "units": "1"}),
-            "verdict": (dims, words, {"long_name": "measured against predicted exponent"}),
-        },
+        exponent_variables(dims, text, value, error, predicted, words),
         {name: moved[name] for name in dims},
     )
 

@@ -66,16 +66,16 @@ def compute(
         store: folder of results.
         progress: show a bar on a terminal.
     """
-    import os
-
     import xarray as xr
+
+    from meanfield.studies.store import part_of
 
     monomials = ((0,), (0, 1))
     problem = mf.datasets.staircase(dimension, monomials, samples, test_samples, key=key)
     training = mf.GradientDescent(learning_rate, steps)
     options = {
         "key": key, "record": sorted({0, steps // 2, steps}), "progress": progress,
-        "store": None if store is None else os.path.join(store, "runs"),
+        "store": part_of(store),
     }  # fmt: skip
     looks = (
         mf.observe.Alignment(name="features"),
@@ -203,15 +203,10 @@ def summary(data):
 
 def draw(data):
     """Changes of the limit with their laws; alignments; test losses, all against γ."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
+    with panels(3) as (figure, axes):
         for ax in axes:
-            fix_ticks(ax)
             ax.set_xscale("log")
             ax.set_xlabel(r"richness $\gamma$")
         draw_changes(data, axes[0])
@@ -234,7 +229,7 @@ def draw_changes(data, ax):
     """What training changes in the limit, lines, and in networks, marks; γ² through the smallest γ."""
     import numpy as np
 
-    from meanfield.plot.canvas import legend_above
+    from meanfield.plot.canvas import law_name, legend_above
     from meanfield.plot.colours import LAW
 
     limit, networks = data["limit"].dataset, data["networks"].dataset
@@ -247,10 +242,7 @@ def draw_changes(data, ax):
         ax.plot(gamma, shown, color=colour, ls="none", marker=marker, ms=3.5, zorder=3)
         law = values[0] * (gamma / gamma[0]) ** 2
         ax.plot(gamma[law < 2], law[law < 2], color=LAW, lw=0.8, zorder=1)
-    ax.annotate(
-        r"$\gamma^2$", (gamma[1], law[1]), (-4, 3), textcoords="offset points", ha="right", color="0.35",
-        fontsize="small",
-    )  # fmt: skip
+    law_name(ax, r"$\gamma^2$", (gamma[1], law[1]), xytext=(-4, 3), ha="right", va="baseline")
     ax.set_ylabel("change of the alignment with the labels")
     legend_above(ax, handles)
 
@@ -260,7 +252,7 @@ def draw_alignments(data, ax):
     import numpy as np
     from matplotlib.lines import Line2D
 
-    from meanfield.plot.canvas import intervals, legend_above
+    from meanfield.plot.canvas import estimates, legend_above
 
     limit, networks = data["limit"].dataset, data["networks"].dataset
     gamma, handles = limit["richness"].values, []
@@ -268,8 +260,7 @@ def draw_alignments(data, ax):
         look = f"{name}_step"
         end = networks[name].isel({look: -1}).transpose("richness", "seed").values
         mean, error = end.mean(1), end.std(1, ddof=1) / np.sqrt(end.shape[1])
-        intervals(ax, gamma, mean - 2 * error, mean + 2 * error, color=colour, zorder=2)
-        ax.plot(gamma, mean, color=colour, ls="none", marker=marker, ms=3.5, zorder=3)
+        estimates(ax, gamma, mean, 2 * error, color=colour, marker=marker, ms=3.5)
         ax.plot(gamma, limit[name].isel({look: -1}), color=colour, lw=1.2)
         ax.plot(gamma, limit[name].isel({look: 0}), color=colour, lw=0.8, ls=(0, (3, 2)))
         handles.append(Line2D([], [], color=colour, lw=1.2, marker=marker, ms=3.5, label=word))
@@ -283,7 +274,7 @@ def draw_losses(data, ax):
     """Test loss of the limit and of networks at equal time, and of the kernel regime."""
     import numpy as np
 
-    from meanfield.plot.canvas import intervals, legend_above, plain_log_ticks
+    from meanfield.plot.canvas import estimates, legend_above, plain_log_ticks
     from meanfield.plot.colours import DARK, LAW, LIMIT
 
     limit, networks, regime = (data[n].dataset for n in ("limit", "networks", "kernel_regime"))
@@ -291,13 +282,12 @@ def draw_losses(data, ax):
     end = networks["test_loss"].isel(step=-1).transpose("richness", "seed").values
     mean, error = end.mean(1), end.std(1, ddof=1) / np.sqrt(end.shape[1])
     ax.set_yscale("log")
-    intervals(ax, gamma, mean - 2 * error, mean + 2 * error, color=DARK, zorder=2)
     own, half = (limit[n].isel(step=-1).values for n in ("test_loss", "test_loss_error"))
     ax.fill_between(gamma, own - 2 * half, own + 2 * half, color=LIMIT, alpha=0.15, lw=0)
     handles = [
         ax.plot(gamma, own, color=LIMIT, lw=1.3, zorder=4, label="limit")[0],
-        ax.plot(
-            gamma, mean, color=DARK, ls="none", marker="o", ms=4, zorder=3, label=f"$n={data.attrs['width']}$"
+        estimates(
+            ax, gamma, mean, 2 * error, color=DARK, marker="o", ms=4, label=f"$n={data.attrs['width']}$"
         )[0],
         ax.axhline(float(regime["test_loss"][-1]), color=LAW, lw=0.8, zorder=1, label="kernel regime"),
     ]  # fmt: skip

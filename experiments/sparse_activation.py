@@ -340,15 +340,9 @@ def summary(data):
 
 def draw(data):
     """Active fractions and smallest eigenvalues over B; distances over active neurons; losses."""
-    from matplotlib.figure import Figure
+    from meanfield.plot.canvas import panels
 
-    from meanfield.plot.canvas import fix_ticks, paper
-
-    with paper():
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for ax in axes:
-            fix_ticks(ax)
+    with panels(3) as (figure, axes):
         draw_thresholds(data, axes[0])
         draw_distances(data, axes[1])
         draw_losses(data, axes[2])

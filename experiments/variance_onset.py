@@ -348,16 +348,11 @@ def summary(data):
 
 def draw(data):
     """Errors and variances against P, lazy and rich; the onset against the width; averages of networks."""
-    from matplotlib.figure import Figure
-
-    from meanfield.plot.canvas import fix_ticks, paper
+    from meanfield.plot.canvas import panels
 
     richness = data["curves"]["richness"].values
-    with paper():
-        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
-        axes = figure.subplots(2, 2).ravel()
+    with panels(4, rows=2, size=(7.2, 5.6)) as (figure, axes):
         for ax in axes:
-            fix_ticks(ax)
             ax.set_xscale("log")
             ax.set_yscale("log")
         axes[1].sharey(axes[0])

@@ -4,6 +4,7 @@ import math
 import re
 
 import numpy as np
+import pytest
 import scipy.stats
 
 EPS = float(np.finfo(np.float64).eps)
@@ -67,3 +68,12 @@ def assert_one_sentence(message, *words):
     assert not re.search(r"[.!?]\s+[A-Z]", message), message
     for word in words:
         assert word in message, f"{word!r} is not in {message!r}"
+
+
+def assert_refused_in_one_sentence(call, kind, *words):
+    """Fail if a call does not raise exactly this kind of error, or one of these, with one sentence that holds
+    the words."""
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) in (kind if isinstance(kind, tuple) else (kind,))
+    assert_one_sentence(str(caught.value), *words)

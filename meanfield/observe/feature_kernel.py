@@ -2,14 +2,12 @@
 
 import dataclasses
 
-from meanfield.base.checks import boolean
 from meanfield.base.schema import Variable
-from meanfield.observe.observable import Observable
-from meanfield.observe.where import check_layer, check_where, inputs, layer_of, sample_dims
+from meanfield.observe.where import OfLayer, inputs, layer_of, sample_dims
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureKernel(Observable):
+class FeatureKernel(OfLayer):
     """Φ^l(x, x') = E[x^l(x) x^l(x')], as `feature_kernel (sample, sample_2)`, without unit.
 
     E is the average over neurons; for TwoLayer x^1 = φ(w·x + b).
@@ -26,27 +24,14 @@ class FeatureKernel(Observable):
     Source: Neal 1996 (at initialisation); Yang & Hu 2021 (its movement). THEORY 1, 3.1.
     """
 
-    at: int | tuple | None = None
-    test: bool = False
-    layer: int | None = None
-    _: dataclasses.KW_ONLY
-    name: str | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "test", boolean("test", self.test))
-        object.__setattr__(self, "layer", check_layer(self.layer))
-        self.settle("test_feature_kernel" if self.test else "feature_kernel")
+    names = ("feature_kernel", "test_feature_kernel")
+    method = "feature_kernel"
 
     @property
     def variables(self):
         where = " on the test set" if self.test else ""
         source = "Neal 1996; Yang & Hu 2021; THEORY 1, 3.1"
         return {self.name: Variable(sample_dims(self.test), f"feature kernel Φ{where}", source=source)}
-
-    def check(self, problem, system=None):
-        check_where(self, "feature_kernel", problem, system)
-        if system is not None:
-            layer_of(self, system)
 
     def compute(self, system, problem, measure, initial):
         x = inputs(problem, self.test)

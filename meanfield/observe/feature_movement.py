@@ -4,17 +4,15 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from meanfield.base.checks import boolean
 from meanfield.base.schema import Variable
 from meanfield.observe.neuron import relative
-from meanfield.observe.observable import Observable
-from meanfield.observe.where import check_layer, check_where, inputs, layer_of
+from meanfield.observe.where import OfLayer, inputs, layer_of
 
 SOURCE = "Yang & Hu 2021; THEORY 3"
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureMovement(Observable):
+class FeatureMovement(OfLayer):
     """√E|x^l_t − x^l_0|² over neurons and samples, as `feature_movement`, and in proportion to √E|x^l_0|², as
     `feature_movement_relative`, both without unit.
 
@@ -31,16 +29,7 @@ class FeatureMovement(Observable):
     Source: Yang & Hu 2021. THEORY 3.
     """
 
-    at: int | tuple | None = None
-    test: bool = False
-    layer: int | None = None
-    _: dataclasses.KW_ONLY
-    name: str | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "test", boolean("test", self.test))
-        object.__setattr__(self, "layer", check_layer(self.layer))
-        self.settle("feature_movement")
+    names = ("feature_movement", "feature_movement")
 
     @property
     def variables(self):
@@ -49,11 +38,6 @@ class FeatureMovement(Observable):
             self.name: Variable((), f"root mean square {words}", source=SOURCE),
             f"{self.name}_relative": Variable((), f"relative root mean square {words}", source=SOURCE),
         }
-
-    def check(self, problem, system=None):
-        check_where(self, "features", problem, system)
-        if system is not None:
-            layer_of(self, system)
 
     def compute(self, system, problem, measure, initial):
         x, layer = inputs(problem, self.test), layer_of(self, system)

@@ -2,14 +2,12 @@
 
 import dataclasses
 
-from meanfield.base.checks import boolean
 from meanfield.base.schema import Variable
-from meanfield.observe.observable import Observable
-from meanfield.observe.where import check_layer, check_where, inputs, layer_of, sample_dims
+from meanfield.observe.where import OfLayer, inputs, layer_of, sample_dims
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientKernel(Observable):
+class GradientKernel(OfLayer):
     """G^l(x, x') = E[g_c^l(x) g_e^l(x')], g_c^l = nγ ∂f_c/∂h^l, as `gradient_kernel (sample, output,
     sample_2, output_2)`, without unit.
 
@@ -27,16 +25,8 @@ class GradientKernel(Observable):
     Source: Bordelon & Pehlevan 2022. THEORY 3.2.
     """
 
-    at: int | tuple | None = None
-    test: bool = False
-    layer: int | None = None
-    _: dataclasses.KW_ONLY
-    name: str | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "test", boolean("test", self.test))
-        object.__setattr__(self, "layer", check_layer(self.layer))
-        self.settle("test_gradient_kernel" if self.test else "gradient_kernel")
+    names = ("gradient_kernel", "test_gradient_kernel")
+    method = "gradient_kernel"
 
     @property
     def variables(self):
@@ -45,11 +35,6 @@ class GradientKernel(Observable):
         source = "Bordelon & Pehlevan 2022; THEORY 3.2"
         dims = (first, "output", second, "output_2")
         return {self.name: Variable(dims, f"gradient kernel G{where}", source=source)}
-
-    def check(self, problem, system=None):
-        check_where(self, "gradient_kernel", problem, system)
-        if system is not None:
-            layer_of(self, system)
 
     def compute(self, system, problem, measure, initial):
         x = inputs(problem, self.test)

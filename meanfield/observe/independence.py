@@ -4,18 +4,16 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from meanfield.base.checks import boolean
 from meanfield.base.precision import HIGHEST
 from meanfield.base.schema import Variable
 from meanfield.observe.neuron import relative
-from meanfield.observe.observable import Observable
-from meanfield.observe.where import check_layer, check_where, inputs, layer_of
+from meanfield.observe.where import OfLayer, inputs, layer_of
 
 SOURCE = "Chen, Yang, Zhao & Gu 2025; Roy & Vetterli 2007 (effective rank)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Independence(Observable):
+class Independence(OfLayer):
     """The spectrum λ_1 ≥ … ≥ λ_P of the Gram matrix Φ^l = E[x^l x^lᵀ] of the features of P samples.
 
     Variables, all without unit or dimensions: `independence_smallest`, λ_P, above 0 where the features are
@@ -35,16 +33,7 @@ class Independence(Observable):
     Source: Chen, Yang, Zhao & Gu 2025; Roy & Vetterli 2007. THEORY 3.
     """
 
-    at: int | tuple | None = None
-    test: bool = False
-    layer: int | None = None
-    _: dataclasses.KW_ONLY
-    name: str | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "test", boolean("test", self.test))
-        object.__setattr__(self, "layer", check_layer(self.layer))
-        self.settle("independence")
+    names = ("independence", "independence")
 
     @property
     def variables(self):
@@ -54,11 +43,6 @@ class Independence(Observable):
             f"{self.name}_relative": Variable((), f"{smallest} over the mean one", source=SOURCE),
             f"{self.name}_rank": Variable((), "effective rank of the features", source=SOURCE),
         }
-
-    def check(self, problem, system=None):
-        check_where(self, "features", problem, system)
-        if system is not None:
-            layer_of(self, system)
 
     def compute(self, system, problem, measure, initial):
         features = system.features(measure, inputs(problem, self.test), layer_of(self, system))

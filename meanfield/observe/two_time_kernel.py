@@ -4,15 +4,13 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from meanfield.base.checks import boolean
 from meanfield.base.precision import HIGHEST
 from meanfield.base.schema import Variable
-from meanfield.observe.observable import Observable
-from meanfield.observe.where import check_layer, check_where, inputs, layer_of, sample_dims
+from meanfield.observe.where import OfLayer, inputs, layer_of, sample_dims
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoTimeKernel(Observable):
+class TwoTimeKernel(OfLayer):
     """Φ^l_{t0}(x, x') = E[x^l_t(x) x^l_0(x')], as `two_time_kernel (sample, sample_2)`, without unit.
 
     E is the average over neurons. It says how much of the features of now lies along those of initialisation:
@@ -29,16 +27,7 @@ class TwoTimeKernel(Observable):
     Source: Yang & Hu 2021; Bordelon & Pehlevan 2022 (kernels of two times). THEORY 3.2.
     """
 
-    at: int | tuple | None = None
-    test: bool = False
-    layer: int | None = None
-    _: dataclasses.KW_ONLY
-    name: str | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "test", boolean("test", self.test))
-        object.__setattr__(self, "layer", check_layer(self.layer))
-        self.settle("test_two_time_kernel" if self.test else "two_time_kernel")
+    names = ("two_time_kernel", "test_two_time_kernel")
 
     @property
     def variables(self):
@@ -46,11 +35,6 @@ class TwoTimeKernel(Observable):
         text = f"kernel of the features of now and of initialisation{where}"
         source = "Bordelon & Pehlevan 2022; THEORY 3.2"
         return {self.name: Variable(sample_dims(self.test), text, source=source)}
-
-    def check(self, problem, system=None):
-        check_where(self, "features", problem, system)
-        if system is not None:
-            layer_of(self, system)
 
     def compute(self, system, problem, measure, initial):
         x, layer = inputs(problem, self.test), layer_of(self, system)

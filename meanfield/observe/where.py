@@ -1,6 +1,9 @@
 """Where kernels and features are taken: inputs, dimensions, layer."""
 
-from meanfield.base.checks import fail, integer
+import dataclasses
+
+from meanfield.base.checks import boolean, fail, integer
+from meanfield.observe.observable import Observable
 
 
 def inputs(problem, test):
@@ -32,3 +35,30 @@ def layer_of(observable, system):
     if layer > system.layers:
         fail("layer", f"at most the number of hidden layers, {system.layers}", layer)
     return layer
+
+
+@dataclasses.dataclass(frozen=True)
+class OfLayer(Observable):
+    """The interface of what is seen of one hidden layer: observables with these fields and no others, and
+
+    - `names`: what they are called by default, at the training inputs and at the test inputs;
+    - `method`: what of a system they are computed from.
+    """
+
+    at: int | tuple | None = None
+    test: bool = False
+    layer: int | None = None
+    _: dataclasses.KW_ONLY
+    name: str | None = None
+
+    method = "features"
+
+    def __post_init__(self):
+        object.__setattr__(self, "test", boolean("test", self.test))
+        object.__setattr__(self, "layer", check_layer(self.layer))
+        self.settle(self.names[self.test])
+
+    def check(self, problem, system=None):
+        check_where(self, self.method, problem, system)
+        if system is not None:
+            layer_of(self, system)

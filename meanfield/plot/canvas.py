@@ -72,12 +72,12 @@ def axes_of(ax, size=COLUMN, **subplot):
 
 
 @contextlib.contextmanager
-def panels(count, **options):
-    """(figure, axes) of `count` panels side by side on both columns of a page, `options` as of `subplots`;
+def panels(count, *, rows=1, size=PAGE, **options):
+    """(figure, axes) of `count` panels in so many rows on both columns of a page, `options` as of `subplots`;
     what is drawn inside has the sizes of a printed page."""
     with paper():
-        figure = Figure(figsize=PAGE, layout="constrained")
-        axes = figure.subplots(1, count, **options)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, count // rows, squeeze=False, **options).ravel()
         for ax in axes:
             fix_ticks(ax)
         yield figure, axes

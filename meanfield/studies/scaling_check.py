@@ -207,6 +207,17 @@ def exponents(widths, size):
     return p, np.where(known, error, np.inf), np.where(known, bias, 0.0)
 
 
+def exponent_variables(dims, text, value, error, predicted, words):
+    """{name: (dims, values, attributes)} of measured exponents, which `text` names, of the predicted ones and
+    of the words of their verdicts."""
+    return {
+        "exponent": (dims, value, {"long_name": text, "units": "1"}),
+        "exponent_error": (dims, error, {"long_name": f"one standard error of the {text}", "units": "1"}),
+        "predicted": (dims, predicted, {"long_name": f"predicted {text}", "units": "1"}),
+        "verdict": (dims, words, {"long_name": "measured against predicted exponent"}),
+    }
+
+
 def _centred(widths, logs):
     """Weights of a least-squares slope, and what they are applied to."""
     x = np.log(widths) - np.mean(np.log(widths))

@@ -20,6 +20,18 @@ def no_advice():
         yield
 
 
+def computed(module, options, within=contextlib.nullcontext):
+    """The fixture `data`: what an experiment gives at these options, once for all tests of a file, and keeps
+    in `folder`; computed inside of `within()`."""
+
+    @pytest.fixture(scope="module")
+    def data(key, folder):
+        with within():
+            return module.compute(**options, key=key, store=str(folder))
+
+    return data
+
+
 def check_protocol(module, data, axes):
     """Data → netCDF → data: the same summary, and a figure with that many axes; returns what was read."""
     again = read_tree(to_bytes(data))

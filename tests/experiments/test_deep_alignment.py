@@ -5,24 +5,14 @@ import pytest
 import scipy.stats
 import xarray as xr
 from meanfield.experiments import deep_alignment as experiment
-from round_trip import check_protocol, check_resumption, no_advice
+from round_trip import check_protocol, check_resumption, computed, no_advice
 
 SEEDS = 24
 OPTIONS = {
     "widths": (4, 32, 256), "seeds": SEEDS, "particles": 512, "replicates": 2, "hidden_layers": 2,
     "above": 256, "dimension": 3, "samples": 3, "steps": 3, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    with no_advice():
-        return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS, no_advice)
 
 
 def test_its_activation_is_that_of_the_paper():

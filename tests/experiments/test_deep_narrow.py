@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from assertions import EPS, assert_order
 from meanfield.experiments import deep_narrow as experiment
-from round_trip import check_protocol
+from round_trip import check_protocol, computed
 
 import meanfield as mf
 
@@ -12,16 +12,7 @@ OPTIONS = {
     "depths": (8, 32), "scales": (16.0, 64.0), "networks": 4, "samples": 4, "trained_depth": 16,
     "trained_networks": 2, "steps": 20, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def quarter(samples):

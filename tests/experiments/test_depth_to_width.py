@@ -8,21 +8,12 @@ import numpy as np
 import pytest
 from assertions import assert_mean
 from meanfield.experiments import depth_to_width as experiment
-from round_trip import check_protocol
+from round_trip import check_protocol, computed
 
 import meanfield as mf
 
 OPTIONS = {"widths": (32, 64), "ratios": (0.03125, 0.0625, 0.25), "networks": 4096, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def plain(parameters, x):

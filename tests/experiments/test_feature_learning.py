@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from meanfield.experiments import feature_learning as experiment
-from round_trip import check_protocol, check_resumption, no_advice
+from round_trip import check_protocol, check_resumption, computed, no_advice
 
 SEEDS = 24
 # One hidden layer has no matrix: programs are compiled in a second.
@@ -12,17 +12,7 @@ OPTIONS = {
     "problems": ("xor",), "widths": (16, 128), "seeds": SEEDS, "particles": 1024, "replicates": 4,
     "hidden_layers": 1, "above": 16, "samples": 4, "test_samples": 3, "steps": 4, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    with no_advice():
-        return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS, no_advice)
 
 
 def test_one_network_is_as_far_away_as_it_should_be(data):

@@ -6,7 +6,7 @@ import scipy.stats
 import xarray as xr
 from assertions import assert_mean
 from meanfield.experiments import finite_kernels as experiment
-from round_trip import check_protocol, check_resumption
+from round_trip import check_protocol, check_resumption, computed
 
 import meanfield as mf
 
@@ -15,16 +15,7 @@ OPTIONS = {
     "activations": ("relu",), "depths": (1, 2), "widths": (16, 32, 64), "seeds": SEEDS, "samples": 4,
     "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def arc_cosine(k):

@@ -5,24 +5,14 @@ import pytest
 import scipy.stats
 from assertions import assert_mean
 from meanfield.experiments import finite_width_fluctuations as experiment
-from round_trip import check_protocol, check_resumption, no_advice
+from round_trip import check_protocol, check_resumption, computed, no_advice
 
 SEEDS = 48
 OPTIONS = {
     "widths": (8, 32, 128), "richness": (0.5, 2.0), "seeds": SEEDS, "samples": 4, "test_samples": 3,
     "hidden_layers": 1, "steps": 5, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    with no_advice():
-        return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS, no_advice)
 
 
 @pytest.mark.slow

@@ -4,24 +4,14 @@ import numpy as np
 import pytest
 import scipy.stats
 from meanfield.experiments import independence as experiment
-from round_trip import check_protocol, check_resumption, no_advice
+from round_trip import check_protocol, check_resumption, computed, no_advice
 
 SEEDS = 24
 OPTIONS = {
     "widths": (16, 64, 256), "seeds": SEEDS, "particles": 1024, "replicates": 2, "samples": 3, "steps": 3,
     "looks": 2, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    with no_advice():
-        return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS, no_advice)
 
 
 def test_predictions_are_those_of_the_parametrizations():

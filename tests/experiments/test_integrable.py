@@ -1,27 +1,16 @@
 """The experiment on the integrable parametrization, at a size of seconds."""
 
 import numpy as np
-import pytest
 import scipy.stats
 from meanfield.experiments import integrable as experiment
-from round_trip import check_protocol, check_resumption, no_advice
+from round_trip import check_protocol, check_resumption, computed, no_advice
 
 SEEDS = 24
 OPTIONS = {
     "depths": (3,), "widths": (16, 48, 144), "seeds": SEEDS, "samples": 3, "steps": 2, "early": 1,
     "first_rate": 1.0, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    with no_advice():
-        return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS, no_advice)
 
 
 def test_predictions_are_those_of_the_theory():

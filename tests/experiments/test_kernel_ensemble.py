@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 from meanfield.experiments import kernel_ensemble as experiment
-from round_trip import check_protocol, check_resumption
+from round_trip import check_protocol, check_resumption, computed
 
 import meanfield as mf
 
@@ -14,16 +14,7 @@ OPTIONS = {
     "width": 256, "seeds": 96, "hidden_layers": 1, "samples": 8, "test_samples": 6, "steps": 12,
     "looks": (0, 1, 4, 12), "false_alarms": ALPHA, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def gaussian_law(key, looks=3, outputs=5):

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from assertions import assert_mean
 from meanfield.experiments import order_chaos as experiment
-from round_trip import check_protocol
+from round_trip import check_protocol, computed
 
 import meanfield as mf
 
@@ -14,16 +14,7 @@ OPTIONS = {
     "depth": 30, "networks": 32, "progress": False,
 }  # fmt: skip
 ERF = mf.activations.erf
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def dense_differences(rng, n, depth, count, weight, bias):

@@ -1,23 +1,13 @@
 """The experiment on parametrizations, at a size of seconds."""
 
 import numpy as np
-import pytest
 import scipy.stats
 from meanfield.experiments import parametrizations as experiment
-from round_trip import check_protocol, check_resumption
+from round_trip import check_protocol, check_resumption, computed
 
 SEEDS = 24
 OPTIONS = {"widths": (32, 64, 128), "seeds": SEEDS, "samples": 4, "steps": 3, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def test_predictions_are_those_of_the_theory():

@@ -4,24 +4,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from meanfield.experiments import richness as experiment
-from round_trip import check_protocol, check_resumption, no_advice
+from round_trip import check_protocol, check_resumption, computed, no_advice
 
 OPTIONS = {
     "richness": (0.05, 0.1, 0.2, 1.0), "width": 8, "seeds": 3, "particles": 512, "replicates": 4,
     "dimension": 3, "samples": 4, "test_samples": 3, "steps": 4, "tolerance": 1e-6, "fitted": 0.2,
     "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    with no_advice():
-        return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS, no_advice)
 
 
 @pytest.mark.slow

@@ -7,22 +7,13 @@ import scipy.special
 import scipy.stats
 from assertions import assert_mean
 from meanfield.experiments import sparse_activation as experiment
-from round_trip import check_protocol
+from round_trip import check_protocol, computed
 
 OPTIONS = {
     "thresholds": (0.0, 1.0), "widths": (64, 256), "networks": 64, "samples": 5, "trained_width": 512,
     "trained_networks": 24, "steps": 4, "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def by_conditioning(rho, b):

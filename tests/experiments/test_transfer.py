@@ -1,25 +1,15 @@
 """The experiment on learning-rate transfer, at a size of seconds."""
 
 import numpy as np
-import pytest
 import xarray as xr
 from meanfield.experiments import transfer as experiment
-from round_trip import check_protocol, check_resumption
+from round_trip import check_protocol, check_resumption, computed
 
 OPTIONS = {
     "widths": (16, 64), "seeds": 4, "samples": 8, "steps": 10, "octaves": (-0.667, 0.667),
     "adam": (-5.0, -4.667), "progress": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def data(key, folder):
-    return experiment.compute(**OPTIONS, key=key, store=str(folder))
+data = computed(experiment, OPTIONS)
 
 
 def test_the_optimum_of_a_parabola_is_found_between_grid_points():

@@ -102,11 +102,6 @@ def test_it_is_drawn_and_survives_a_file(key):
     check_protocol(experiment, tree(key, spread=0.1), axes=4)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
 def test_a_small_run_gives_finite_numbers(key, folder):
     """The errors of single networks are those of their average and their variance."""
     options = OPTIONS | {"richness": (1.0,), "samples": (4, 8), "key": key}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from assertions import assert_one_sentence
+from assertions import assert_one_sentence, assert_refused_in_one_sentence
 from cases import problem
 
 import meanfield as mf
@@ -153,11 +153,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_bad_settings_meet_one_sentence(name):
-    call, kind, *words = SETTINGS[name]
-    with pytest.raises(kind) as caught:
-        call()
-    assert type(caught.value) is kind
-    assert_one_sentence(str(caught.value), *words)
+    assert_refused_in_one_sentence(*SETTINGS[name])
 
 
 def test_a_field_with_as_many_samples_as_the_check_has_rows_is_not_taken_for_one():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from assertions import assert_mean, assert_one_sentence
-from shipped import GAMMA, assert_gradient_is_that_of_the_risk, assert_lazy_kernel, task
+from assertions import assert_one_sentence
+from shipped import GAMMA, assert_gradient_is_that_of_the_risk, assert_lazy_kernel, assert_mean_of_limit, task
 
 import meanfield as mf
 
@@ -30,17 +30,7 @@ def test_the_lazy_first_step_is_the_tangent_kernel():
 
 @pytest.mark.slow
 def test_networks_have_the_mean_of_the_limit():
-    """Without matrices, n = 512, 24 seeds; a bias of 3 of the largest prediction over n is allowed for. The
-    control: the limit a step later."""
-    program, problem = mf.programs.Recurrent(3, TANH), task(6)
-    training = mf.GradientDescent(1.0, 4)
-    limit = mf.simulate(program.limit(1024, 8), problem, training)
-    networks = mf.simulate(program.finite(512, sampler=mf.MatrixFree(1e-3)), problem, training, seeds=24)
-    bias = 5 * float(limit.prediction_error.max()) + 3 * float(np.abs(limit.prediction).max()) / 512
-    found, truth = networks.prediction.values, limit.prediction.values
-    assert_mean(found[:, [1, 3]], truth[[1, 3]], bias=bias)
-    with pytest.raises(AssertionError):
-        assert_mean(found[:, [1, 3]], truth[[2, 4]], bias=bias)
+    assert_mean_of_limit(mf.programs.Recurrent(3, TANH), task(6))
 
 
 def test_bad_arguments_get_one_sentence():
