@@ -20,7 +20,8 @@ class MatrixFree:
 
     Args:
         tolerance: part of a vector, relative to the largest of its block, that may be dropped; in float32
-            nothing below 6e-6 can be told from rounding.
+            nothing below 6e-6 can be told from rounding. Whether a vector has such a part is asked of one in
+            16 neurons where there are 65536 or more: a tolerance of 1e-6 or more is then kept to about 1%.
         above: networks of at most this width are drawn densely.
     Cost: O(n · rank · P) operations a step and O(n · rank) numbers; the rank saturates with training.
     Source: Yue Lu 2021 (Householder dice); Bolthausen 2014. THEORY 3.3.
