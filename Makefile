@@ -13,7 +13,7 @@ quickstart: $(VENV)/.installed
 # slow tests run without.
 QUICK = --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1
 KNOWN = $$(XLA_FLAGS="$(QUICK)" $(BIN)/python -c "import jax; jax.devices()" >/dev/null 2>&1 && echo "$(QUICK)")
-FAST = XLA_FLAGS="$(KNOWN)" $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+FAST = XLA_FLAGS="$(KNOWN)" $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu"
 
 # Where types could change with 64-bit JAX on.
 CORE = tests/model tests/systems/test_mlp_network.py tests/systems/test_two_layer_gradient.py tests/programs/test_tall.py

@@ -40,9 +40,14 @@ def combine(blocks, c):
 
 
 def outer(left, c):
-    """Σ_p left_np c_rp, (n, R): for few columns as a sum that fuses with what it is added to."""
+    """Σ_p left_np c_rp, (n, R): for few columns as a sum that fuses with what it is added to.
+
+    The rows of cᵀ must lie in one piece: read with strides they take twice as long as memory. A product with
+    the identity puts them there and is not fused away.
+    """
     if left.shape[1] <= UNROLLED:
-        return sum(left[:, p, None] * c[None, :, p] for p in range(left.shape[1]))
+        rows = jnp.einsum("qp,rp->qr", jnp.eye(c.shape[1], dtype=c.dtype), c, precision=HIGHEST)
+        return sum(left[:, p, None] * rows[p][None] for p in range(left.shape[1]))
     return jnp.einsum("np,rp->nr", left, c, precision=HIGHEST)
 
 
