@@ -12,8 +12,8 @@ from meanfield.base.checks import require
 from meanfield.base.fingerprint import digest
 from meanfield.base.schema import provenance
 
-SIDE = 256  # a tile of float64 and its temporaries stay in cache
-PANELS, LEAST = 4, 128  # tiles along a side that keep some cores busy, unless they get shorter than this
+SIDE = 512  # found by timing: shorter ones cost more calls than they save memory traffic
+PANELS, LEAST = 3, 250  # tiles along a side that keep some cores busy, unless they get shorter than this
 
 
 @dataclasses.dataclass(frozen=True)
