@@ -13,6 +13,7 @@ from meanfield.base.checks import array, boolean, fail, function, integer, requi
 from meanfield.base.precision import HIGHEST, double
 from meanfield.kernels.kernel import Kernel
 
+ARRAYS = (np.ndarray, jax.Array)
 COPIES = 4  # blocks of factors that exist at once: two, and what a backward pass works on
 
 
@@ -49,15 +50,18 @@ def empirical(apply, params, x1, x2=None, *, outputs=False, memory=2**30):
         leaves, tree = jax.tree.flatten(params)
         require(any(map(_moves, leaves)), "params", "a tree with at least one array of real numbers", params)
         dtype = jnp.result_type(*filter(_moves, leaves))
-        leaves = tuple(map(jnp.asarray, leaves))
+        leaves = tuple(leaf if isinstance(leaf, ARRAYS) else jnp.asarray(leaf) for leaf in leaves)
         x1 = _samples("x1", x1, dtype)
         x2 = x1 if x2 is None else _samples("x2", x2, dtype)
         require(x1.shape[1:] == x2.shape[1:], "x2", f"samples of shape {x1.shape[1:]} as in `x1`", x2)
         network = _Network(apply, tree, _output_size(apply, tree, leaves, x1))
         shape = (network.outputs,) * outputs
+        size = _block_size(network, leaves, x1, max(len(x1), len(x2)), outputs, memory)
+        if x2 is x1 and size == len(x1):
+            return Kernel(*map(np.asarray, _square(network, leaves, x1, outputs)))
+        leaves = jax.device_put(leaves)  # once for all blocks
         nngp = np.empty((len(x1), len(x2)), dtype)
         ntk = np.empty((len(x1), *shape, len(x2), *shape), dtype)
-        size = _block_size(network, leaves, x1, max(len(x1), len(x2)), outputs, memory)
         for rows in _slices(0, len(x1), size):
             left = _factors(network, leaves, _filled(x1, rows, size))
             for columns in _slices(rows.start if x2 is x1 else 0, len(x2), size):
@@ -287,6 +291,13 @@ def _contract(left, right, outputs):
     for a, b in zip(j1, j2, strict=True):
         ntk += product(a, b)
     return jnp.matmul(f1, f2.T, precision=HIGHEST) / k, ntk if outputs else ntk / k
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _square(network, leaves, x, outputs):
+    """Both kernels of one block with itself."""
+    factors = jax.vmap(network.factors, (None, 0))(leaves, x)
+    return _contract(factors, factors, outputs)
 
 
 def _all(shape):
