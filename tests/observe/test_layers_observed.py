@@ -184,6 +184,7 @@ def limit(key):
     return mf.simulate(MODEL.limit(2048, 16, tolerance=TOLERANCE), TASK, SHORT, observe=RELATED, key=key)
 
 
+@pytest.mark.slow
 def test_the_same_holds_without_matrices(key):
     """What is skipped, at most the tolerance in every field, is not the same in every observable."""
     system = MODEL.finite(16, sampler=mf.MatrixFree(TOLERANCE), dtype="float64")

@@ -139,6 +139,7 @@ def test_with_a_stored_matrix_it_is_the_dense_network(key):
     assert np.abs(truth[:, -1] - truth[:, 0]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_its_limit_is_where_wide_networks_go(key):
     """2f_128 − f_64 of dense networks has a bias O(n⁻²), the limit one of order rank/M; false alarms 1e-6."""
     wide, narrow = dense(2, 128, key, 512), dense(2, 64, key + 1, 512)

@@ -125,6 +125,7 @@ def test_the_matrix_and_the_random_directions_agree(monkeypatch):
         assert abs(ratio - 1) < scipy.stats.norm.isf(5e-7) * np.sqrt(2 / 800)
 
 
+@pytest.mark.slow
 def test_control_variate_on_atoms_leaves_deviations_of_order_one_over_n():
     """f_n − f − (first order) is O(1/n): its rms over networks of widths 64 and 1024 falls sixteenfold. With
     R networks each rms is known to 1/√(2R)·κ, κ² ≤ 8 for a quadratic form in Gaussians: the ratio lies within

@@ -120,6 +120,7 @@ def lazy(rate, steps):
     return np.stack(f)
 
 
+@pytest.mark.slow
 def test_the_lazy_limit_is_the_kernel_regime(key):
     """f = f_lazy + O(γ²): 4/3 f(γ/2) − 1/3 f(γ) has O(γ⁴), here with equal draws. γ = 1: the term that is
     left is at most the square of the one removed, over |f|. False alarms one in 10⁶."""
